@@ -1,0 +1,9 @@
+"""The service for WSGI servers; gunicorn with threads is the default."""
+
+import os
+
+from django.core.wsgi import get_wsgi_application
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "project.settings")
+
+application = get_wsgi_application()

@@ -1,0 +1,3 @@
+"""Where the GraphQL endpoint is."""
+
+urlpatterns: list[object] = []

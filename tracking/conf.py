@@ -1,0 +1,166 @@
+"""The TRACKING_* settings, read once into one frozen, typed object.
+
+Every setting is one line of SETTINGS: its name, how its value is read, and the id under which
+`manage.py check` reports a wrong one. docs/settings.md describes each; a test holds it to that.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
+from django.core.signals import setting_changed
+
+from tracking.engine.address import AddressError, IPNetwork, parse_network
+
+MIB = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Configuration:
+    """What the settings say. Times are in seconds and sizes in bytes unless the name says else."""
+
+    state_dir: Path
+    trusted_proxies: tuple[IPNetwork, ...] = ()
+    trusted_proxy_header: str = "X-Forwarded-For"
+    ipv6_prefix: int = 64
+    geoip_path: Path | None = None
+    background_thread: bool = True
+    drain_interval: float = 0.25
+    journal_segment_bytes: int = 16 * MIB
+    journal_total_bytes: int = 1024 * MIB
+    journal_unlink_delay: float = 60.0
+    log_retention_days: int = 30
+    log_query_string: bool = False
+    redacted_names: tuple[str, ...] = ()
+    query_time_budget: float = 2.0
+
+    @property
+    def journal_dir(self) -> Path:
+        return self.state_dir / "journal"
+
+    @property
+    def geoip(self) -> Path:
+        return self.geoip_path or self.state_dir / "geoip"
+
+
+def current() -> Configuration:
+    """Return the configuration in force; it is read again only when tests change a setting.
+
+    Raises ImproperlyConfigured with the first wrong setting's sentence.
+    """
+    global _current
+    if _current is None:
+        wrong = list(problems())
+        if wrong:
+            raise ImproperlyConfigured(wrong[0][1])
+        _current = Configuration(**dict(_values()))  # type: ignore[arg-type]
+    return _current
+
+
+def problems() -> Iterable[tuple[str, str]]:
+    """Yield (check id, sentence) for every TRACKING_* setting that cannot be used."""
+    for check_id, name, read in SETTINGS:
+        try:
+            value = getattr(settings, name, None)
+            if value is not None:
+                read(value)
+            elif name == "TRACKING_STATE_DIR":
+                raise ValueError("name a folder of its own that only this application can write")
+        except ValueError as error:
+            yield check_id, f"{name}: {error}."
+
+
+def _values() -> Iterable[tuple[str, object]]:
+    for _, name, read in SETTINGS:
+        value = getattr(settings, name, None)
+        if value is not None:
+            yield name.removeprefix("TRACKING_").lower(), read(value)
+
+
+def _folder(value: object) -> Path:
+    if not isinstance(value, str | os.PathLike) or not str(value):
+        raise ValueError(f"{value!r} is not the path of a folder")
+    return Path(value).absolute()
+
+
+def _networks(value: object) -> tuple[IPNetwork, ...]:
+    if isinstance(value, str) or not isinstance(value, Iterable):
+        raise ValueError(f"{value!r} is not a list of addresses and networks")
+    try:
+        return tuple(parse_network(str(item)) for item in value)
+    except AddressError as error:
+        raise ValueError(str(error)) from None
+
+
+def _header(value: object) -> str:
+    if not isinstance(value, str) or not value.isascii() or not value.replace("-", "").isalnum():
+        raise ValueError(f"{value!r} is not the name of one HTTP header")
+    return value
+
+
+def _names(value: object) -> tuple[str, ...]:
+    if isinstance(value, str) or not isinstance(value, Iterable):
+        raise ValueError(f"{value!r} is not a list of parameter names")
+    return tuple(str(item).lower() for item in value)
+
+
+def _switch(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError(f"{value!r} is neither True nor False")
+    return value
+
+
+def _whole(low: int, high: int) -> Callable[[object], int]:
+    def read(value: object) -> int:
+        if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+            raise ValueError(f"{value!r} is not a whole number from {low} to {high}")
+        return value
+
+    return read
+
+
+def _seconds(low: float, high: float) -> Callable[[object], float]:
+    def read(value: object) -> float:
+        if (
+            not isinstance(value, int | float)
+            or isinstance(value, bool)
+            or not low <= value <= high
+        ):
+            raise ValueError(f"{value!r} is not a number of seconds from {low} to {high}")
+        return float(value)
+
+    return read
+
+
+SETTINGS: tuple[tuple[str, str, Callable[[object], object]], ...] = (
+    ("tracking.E001", "TRACKING_STATE_DIR", _folder),
+    ("tracking.E002", "TRACKING_TRUSTED_PROXIES", _networks),
+    ("tracking.E003", "TRACKING_TRUSTED_PROXY_HEADER", _header),
+    ("tracking.E004", "TRACKING_IPV6_PREFIX", _whole(32, 128)),
+    ("tracking.E005", "TRACKING_GEOIP_PATH", _folder),
+    ("tracking.E006", "TRACKING_BACKGROUND_THREAD", _switch),
+    ("tracking.E007", "TRACKING_DRAIN_INTERVAL", _seconds(0.01, 0.5)),
+    ("tracking.E008", "TRACKING_JOURNAL_SEGMENT_BYTES", _whole(4096, 1024 * MIB)),
+    ("tracking.E009", "TRACKING_JOURNAL_TOTAL_BYTES", _whole(8192, 1024 * 1024 * MIB)),
+    ("tracking.E010", "TRACKING_JOURNAL_UNLINK_DELAY", _seconds(0, 86_400)),
+    ("tracking.E011", "TRACKING_LOG_RETENTION_DAYS", _whole(0, 36_500)),
+    ("tracking.E012", "TRACKING_LOG_QUERY_STRING", _switch),
+    ("tracking.E013", "TRACKING_REDACTED_NAMES", _names),
+    ("tracking.E014", "TRACKING_QUERY_TIME_BUDGET", _seconds(0.05, 300)),
+)
+
+_current: Configuration | None = None
+
+
+def _forget(*, setting: str, **_: object) -> None:
+    global _current
+    if setting.startswith("TRACKING_"):
+        _current = None
+
+
+setting_changed.connect(_forget)

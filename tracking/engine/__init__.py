@@ -1,0 +1,1 @@
+"""The pure part: values and decisions about them, without Django, a clock or input and output."""
