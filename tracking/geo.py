@@ -1,0 +1,300 @@
+"""Where an address is: country, city and autonomous system, from MMDB files (docs/geo.md).
+
+Files are read by what their records look like, MaxMind's own types by MaxMind's `geoip2`. Nothing
+here fails for a file that is missing, damaged or being replaced: the place is unknown, one warning
+says why, and the file is read as soon as it is good.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import shutil
+import stat
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import lru_cache, partial
+from itertools import islice
+from pathlib import Path
+from typing import TypeAlias
+
+import geoip2.database
+import maxminddb
+from geoip2.errors import AddressNotFoundError
+from geoip2.models import ASN, Country
+
+from tracking.conf import MIB, current
+from tracking.engine.address import IPAddress, shown
+from tracking.engine.place import NOWHERE, Place, locatable, place_in, place_of, printable
+
+__all__ = ["NOWHERE", "Database", "GeoFileError", "Place", "Reader", "locate", "reset", "status"]
+
+logger = logging.getLogger(__name__)
+
+CHECK_SECONDS = 30.0  # how long a changed file may go unnoticed
+CACHED_ADDRESSES = 16_384
+SAMPLED_NETWORKS = 1_000  # of a file, to learn what it knows
+LONGEST_TYPE = 64
+KINDS = ("city", "country", "asn")
+
+# MaxMind's database types (a part of the name), and the method of geoip2 that reads each.
+MAXMIND = ("GeoIP2-", "GeoLite2-")
+MAXMIND_METHODS = (
+    ("Enterprise", "enterprise"),
+    ("City", "city"),
+    ("Country", "country"),
+    ("GeoLite2-ASN", "asn"),
+    ("GeoIP2-ISP", "isp"),
+)
+
+Finder: TypeAlias = Callable[[IPAddress], Place]
+Signature: TypeAlias = tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Database:
+    """A file in use: its name, the type written in it, the facts it knows, when it was built."""
+
+    name: str
+    type: str
+    kinds: tuple[str, ...]  # a part of KINDS
+    built: datetime | None
+
+
+class GeoFileError(Exception):
+    """The file cannot be used as a database of places; the message says why."""
+
+
+class BeingWrittenError(GeoFileError):
+    """The file changed while it was read; a later look will tell."""
+
+
+def locate(address: IPAddress) -> Place:
+    """Return the place of an address, NOWHERE when it has none or nobody knows.
+
+    Private, reserved and other special addresses are never looked up; IPv4-mapped and NAT64 ones
+    are looked up as the IPv4 address they carry. Never raises, never uses the network.
+    """
+    return _databases().find(address)
+
+
+def status() -> tuple[Database, ...]:
+    """Return the files in use, in the order in which they are asked."""
+    return tuple(reader.about for reader in _databases().readers)
+
+
+def reset() -> None:
+    """Forget all files and answers; the next question reads the files anew."""
+    global _lock, _loaded, _checked_at
+    _lock = threading.Lock()  # in a forked child nobody would release the inherited one
+    _loaded = None
+    _checked_at = -math.inf
+
+
+class Reader:
+    """One MMDB file, served from a private copy.
+
+    Only a mapped file is fast, and a mapped file that somebody truncates in place kills the
+    process (SIGBUS). So the file is copied to an unlinked one that nobody else can reach.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Raises GeoFileError, or OSError when the file cannot be read or copied."""
+        self._path = path
+        self._complained = False
+        with _private_copy(path) as (copy, self.signature):
+            try:
+                raw = maxminddb.open_database(copy)
+                written = raw.metadata()
+                self._only_ipv4 = written.ip_version == 4
+                self._find = _finder(copy, raw)
+                self.about = Database(
+                    name=path.name,
+                    type=printable(written.database_type, LONGEST_TYPE) or "",
+                    kinds=self._sampled_kinds(raw),
+                    built=_moment(written.build_epoch),
+                )
+            except OSError:
+                raise
+            except Exception as error:
+                raise GeoFileError("it is damaged or no MMDB file at all") from error
+        if not self.about.kinds:
+            raise GeoFileError("it knows no city, country or autonomous system")
+
+    def find(self, address: IPAddress) -> Place:
+        """Return what this file knows of an address. Never raises."""
+        if self._only_ipv4 and address.version == 6:
+            return NOWHERE
+        try:
+            return self._find(address)
+        except Exception as error:  # noqa: BLE001 - a damaged record fails in any way
+            if not self._complained:
+                self._complained = True
+                logger.warning("Geolocation: %s has damaged records: %s", self._path, _said(error))
+            return NOWHERE
+
+    def _sampled_kinds(self, raw: maxminddb.Reader) -> tuple[str, ...]:
+        places = [self.find(network[0]) for network, _ in islice(raw, SAMPLED_NETWORKS)]
+        return tuple(kind for kind in KINDS if any(getattr(place, kind) for place in places))
+
+
+@dataclass(frozen=True, slots=True)
+class _Refused:
+    """Why a file is not used; None as signature: ask again even if the file stays as it is."""
+
+    signature: Signature | None
+    complaint: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Loaded:
+    """The files as they were at one look, and the answers (remembered) that come from them."""
+
+    files: dict[Path, Reader | _Refused]
+    complaints: frozenset[str]
+    readers: tuple[Reader, ...]
+    find: Finder
+
+
+def _databases() -> _Loaded:
+    global _loaded, _checked_at
+    loaded, lock = _loaded, _lock
+    if loaded is None:
+        lock.acquire()  # only the first look is worth waiting for
+    elif time.monotonic() < _checked_at + CHECK_SECONDS or not lock.acquire(blocking=False):
+        return loaded
+    try:
+        if _loaded is None or time.monotonic() >= _checked_at + CHECK_SECONDS:
+            _loaded = _looked_again(_loaded)
+            _checked_at = time.monotonic()
+        return _loaded
+    finally:
+        lock.release()
+
+
+def _looked_again(old: _Loaded | None) -> _Loaded:
+    """Return `old` when the files are as before; old readers live on in lookups under way."""
+    root = current().geoip
+    before = old.files if old else {}
+    files: dict[Path, Reader | _Refused] = {}
+    try:
+        for path, signature in _files(root):
+            files[path] = _read(path, signature, before.get(path))
+    except OSError as error:
+        files[root] = _Refused(None, f"{root}: {_said(error)}")
+    if old and files == before:
+        return old
+    return _assembled(root, files, old.complaints if old else frozenset())
+
+
+def _assembled(root: Path, files: dict[Path, Reader | _Refused], known: frozenset[str]) -> _Loaded:
+    readers = [file for file in files.values() if isinstance(file, Reader)]
+    readers.sort(key=lambda reader: [kind not in reader.about.kinds for kind in KINDS])
+    complaints = {file.complaint for file in files.values() if isinstance(file, _Refused)}
+    if not files:
+        complaints.add(f"there is no .mmdb file at {root} (`manage.py update_geoip` fetches some)")
+    for complaint in sorted(complaints - known):
+        logger.warning("Geolocation: %s; the places it would tell stay unknown", complaint)
+    logger.info("Geolocation: in use: %s", ", ".join(r.about.name for r in readers) or "nothing")
+    find = lru_cache(CACHED_ADDRESSES)(partial(_combined, tuple(readers)))
+    return _Loaded(files, frozenset(complaints), tuple(readers), find)
+
+
+def _files(root: Path) -> Iterator[tuple[Path, Signature]]:
+    folder = root.is_dir()
+    for path in sorted(root.glob("*.mmdb")) if folder else [root]:
+        try:
+            found = path.stat()
+        except FileNotFoundError:
+            continue
+        if stat.S_ISREG(found.st_mode) and not (folder and path.name.startswith(".")):
+            yield path, _signature(found)
+
+
+def _read(path: Path, signature: Signature, known: Reader | _Refused | None) -> Reader | _Refused:
+    if known is not None and known.signature == signature:
+        return known
+    try:
+        return Reader(path)
+    except BeingWrittenError as error:
+        return known if isinstance(known, Reader) else _Refused(None, f"{path}: {error}")
+    except GeoFileError as error:
+        return _Refused(signature, f"{path}: {error}")
+    except OSError as error:
+        return _Refused(None, f"{path}: {_said(error)}")
+
+
+def _signature(found: os.stat_result) -> Signature:
+    return (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+
+
+@contextmanager
+def _private_copy(path: Path) -> Iterator[tuple[str, Signature]]:
+    state_dir = current().state_dir
+    state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with path.open("rb") as original, tempfile.TemporaryFile(dir=state_dir) as copy:
+        signature = _signature(os.fstat(original.fileno()))
+        shutil.copyfileobj(original, copy, MIB)
+        copy.flush()
+        if _signature(os.fstat(original.fileno())) != signature:
+            raise BeingWrittenError("it is being written")
+        yield f"/dev/fd/{copy.fileno()}", signature
+
+
+def _combined(readers: tuple[Reader, ...], address: IPAddress) -> Place:
+    """Return each fact from the first file that knows it."""
+    public = locatable(address)
+    if public is None:
+        return NOWHERE
+    country = city = asn = None
+    for reader in readers:
+        found = reader.find(public)
+        country, city, asn = country or found.country, city or found.city, asn or found.asn
+        if country and city and asn:
+            break
+    return Place(country, city, asn)
+
+
+def _finder(file: str, raw: maxminddb.Reader) -> Finder:
+    kind = str(raw.metadata().database_type)
+    if kind.startswith(MAXMIND):
+        for part, method in MAXMIND_METHODS:
+            if part in kind:
+                return partial(_by_type, getattr(geoip2.database.Reader(file), method))
+    return lambda address: place_in(raw.get(address))
+
+
+def _by_type(answer: Callable[[IPAddress], Country | ASN], address: IPAddress) -> Place:
+    try:
+        found = answer(address)
+    except AddressNotFoundError:
+        return NOWHERE
+    if isinstance(found, ASN):
+        return place_of(None, None, found.autonomous_system_number)
+    city = getattr(found, "city", None)  # City and Enterprise have one, Country has not
+    asn = found.traits.autonomous_system_number
+    return place_of(found.country.iso_code, city and city.name, asn)
+
+
+def _moment(epoch: object) -> datetime | None:
+    try:
+        return datetime.fromtimestamp(int(str(epoch)), UTC)
+    except (ValueError, OverflowError, OSError):
+        return None
+
+
+def _said(error: Exception) -> str:
+    return (error.strerror if isinstance(error, OSError) else None) or shown(str(error), 200)
+
+
+_lock: threading.Lock
+_loaded: _Loaded | None
+_checked_at: float
+reset()
+os.register_at_fork(after_in_child=reset)
