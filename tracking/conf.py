@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from django.conf import settings
@@ -16,17 +17,19 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
 
 from tracking.engine.address import AddressError, IPNetwork, parse_network
+from tracking.engine.forwarding import Proxies
 
 MIB = 1024 * 1024
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Configuration:
     """What the settings say. Times are in seconds and sizes in bytes unless the name says else."""
 
     state_dir: Path
     trusted_proxies: tuple[IPNetwork, ...] = ()
     trusted_proxy_header: str = "X-Forwarded-For"
+    trusted_unix_socket: bool = False
     ipv6_prefix: int = 64
     geoip_path: Path | None = None
     background_thread: bool = True
@@ -46,6 +49,15 @@ class Configuration:
     @property
     def geoip(self) -> Path:
         return self.geoip_path or self.state_dir / "geoip"
+
+    @cached_property
+    def proxies(self) -> Proxies:
+        return Proxies(self.trusted_proxies, self.trusted_unix_socket, self.trusted_proxy_header)
+
+    @cached_property
+    def proxy_header_key(self) -> str:
+        """The trusted header's name as a key of `request.META`."""
+        return "HTTP_" + self.trusted_proxy_header.upper().replace("-", "_")
 
 
 def current() -> Configuration:
@@ -152,6 +164,7 @@ SETTINGS: tuple[tuple[str, str, Callable[[object], object]], ...] = (
     ("tracking.E012", "TRACKING_LOG_QUERY_STRING", _switch),
     ("tracking.E013", "TRACKING_REDACTED_NAMES", _names),
     ("tracking.E014", "TRACKING_QUERY_TIME_BUDGET", _seconds(0.05, 300)),
+    ("tracking.E015", "TRACKING_TRUSTED_UNIX_SOCKET", _switch),
 )
 
 _current: Configuration | None = None

@@ -52,6 +52,7 @@ class RequestLog(models.Model):
     )
     tags = WordsField(blank=True)
     source = models.CharField(max_length=64, default=LIVE)
+    recorded_at = models.DateTimeField(db_default=Now(), editable=False)
 
     objects = RequestLogQuerySet.as_manager()
 
@@ -82,7 +83,6 @@ class ReadPosition(models.Model):
 
     name = models.CharField(max_length=120, unique=True)
     offset = models.BigIntegerField(default=0)
-    damaged = models.BigIntegerField(default=0)
     updated_at = models.DateTimeField(db_default=Now())
     finished_at = models.DateTimeField(null=True)
 

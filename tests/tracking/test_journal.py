@@ -1,0 +1,188 @@
+"""What was written once is there, whoever dies and whatever the disk says."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import resource
+import signal
+import threading
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.tracking.records import HARMLESS, numbered
+from tracking import journal
+from tracking.engine.visit import Record
+
+
+def lines_of(directory: Path) -> list[Record | None]:
+    return [
+        line for path in journal.segments(directory) for line in journal.read(path.read_bytes())
+    ]
+
+
+def test_a_record_comes_back_as_it_was(journal_dir: Path) -> None:
+    odd = HARMLESS._replace(path="/\n\x00\u2028é\ud800", user_agent='"\\')
+    assert journal.mine().append(odd)
+    assert lines_of(journal_dir) == [odd]
+
+
+def test_the_folder_and_its_files_are_private(journal_dir: Path) -> None:
+    journal.mine().append(HARMLESS)
+    assert journal_dir.stat().st_mode & 0o777 == 0o700
+    assert {path.stat().st_mode & 0o777 for path in journal_dir.iterdir()} == {0o600}
+
+
+def test_nothing_is_opened_before_the_first_record(journal_dir: Path) -> None:
+    journal.mine()
+    assert journal.segments(journal_dir) == []
+
+
+def test_many_threads_write_whole_lines(journal_dir: Path) -> None:
+    own = journal.mine()
+
+    def write(first: int) -> None:
+        for number in range(first, first + 500):
+            own.append(numbered(number))
+
+    threads = [threading.Thread(target=write, args=(n * 500,)) for n in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    written = lines_of(journal_dir)
+    assert None not in written
+    assert {line.request_id for line in written if line} == {f"{n:032x}" for n in range(4000)}
+
+
+def test_a_full_segment_is_followed_by_the_next(journal_dir: Path) -> None:
+    own = journal.Journal(journal.folder(journal_dir), segment_bytes=2000)
+    for number in range(40):
+        own.append(numbered(number))
+    names = [path.name for path in journal.segments(journal_dir)]
+    assert len(names) > 3
+    assert {name.rpartition(".")[0] for name in names} == {own.series}
+    assert len(lines_of(journal_dir)) == 40
+
+
+def test_the_owner_holds_the_lock_of_its_segment_only(journal_dir: Path) -> None:
+    own = journal.Journal(journal.folder(journal_dir), segment_bytes=2000)
+    for number in range(20):
+        own.append(numbered(number))
+    free = []
+    for path in journal.segments(journal_dir):
+        fd = os.open(path, os.O_RDONLY)
+        if journal.lock(fd):
+            free.append(path)
+        os.close(fd)
+    assert own.segment not in free
+    assert len(free) == len(journal.segments(journal_dir)) - 1
+
+
+def test_a_forked_child_writes_a_segment_of_its_own(journal_dir: Path) -> None:
+    journal.mine().append(numbered(1))
+    child = os.fork()
+    if child == 0:
+        journal.mine().append(numbered(2))
+        os._exit(0)
+    os.waitpid(child, 0)
+    journal.mine().append(numbered(3))
+    by_segment = [
+        [line.request_id[-1] for line in journal.read(path.read_bytes()) if line]
+        for path in journal.segments(journal_dir)
+    ]
+    assert sorted(by_segment) == [["1", "3"], ["2"]]
+
+
+def _write_until_killed(directory: Path, written: int) -> None:
+    own = journal.Journal(directory, 1 << 20)
+    for number in range(written):
+        own.append(numbered(number))
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_kill_9_loses_nothing_that_was_written_and_frees_the_lock(journal_dir: Path) -> None:
+    journal.folder(journal_dir)
+    process = multiprocessing.get_context("fork").Process(
+        target=_write_until_killed, args=(journal_dir, 100)
+    )
+    process.start()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
+    assert len(lines_of(journal_dir)) == 100
+    fd = os.open(journal.segments(journal_dir)[0], os.O_RDONLY)
+    assert journal.lock(fd)
+    os.close(fd)
+
+
+def _write_on_a_full_disk(directory: Path, answers: Path) -> None:
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    own = journal.Journal(directory, 1 << 20)
+    size = len(journal.framed(numbered(0)))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size * 3 + 50, resource.RLIM_INFINITY))
+    results = [own.append(numbered(number)) for number in range(6)]
+    resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    results += [own.append(numbered(number)) for number in range(6, 9)]
+    answers.write_text(f"{results} {own.dropped}")
+    os._exit(0)
+
+
+def test_after_a_short_write_the_next_line_is_whole(journal_dir: Path, tmp_path: Path) -> None:
+    journal.folder(journal_dir)
+    answers = tmp_path / "answers"
+    process = multiprocessing.get_context("fork").Process(
+        target=_write_on_a_full_disk, args=(journal_dir, answers)
+    )
+    process.start()
+    process.join()
+    assert answers.read_text() == f"{[True] * 3 + [False] * 3 + [True] * 3} 3"
+    lines = lines_of(journal_dir)
+    assert [line.request_id[-1] for line in lines if line] == ["0", "1", "2", "6", "7", "8"]
+    assert lines.count(None) == 1, "the line that was cut short is damaged, and is told"
+
+
+def test_a_vanished_folder_costs_records_but_raises_nothing(tmp_path: Path) -> None:
+    own = journal.Journal(journal.folder(tmp_path / "j"), 1 << 20)
+    (tmp_path / "j" / "node").unlink()
+    (tmp_path / "j").rmdir()
+    assert not own.append(HARMLESS)
+    assert own.take_dropped() == 1
+    assert own.take_dropped() == 0
+
+
+def test_what_a_process_locks_in_the_moment_of_opening_is_left_to_it(
+    journal_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = iter([False, True])
+    monkeypatch.setattr(journal, "lock", lambda fd: next(answers))
+    own = journal.mine()
+    own.append(HARMLESS)
+    assert own.segment is not None
+    assert own.segment.name.endswith(".1")
+
+
+records = st.builds(
+    HARMLESS._replace,
+    path=st.text(max_size=20),
+    user_agent=st.text(max_size=20),
+    status=st.integers(),
+)
+
+
+@settings(max_examples=50)
+@given(st.lists(records, min_size=1, max_size=5), st.integers(0), st.integers(0, 255))
+def test_one_damaged_byte_costs_one_line_and_is_noticed(
+    kept: list[Record], place: int, byte: int
+) -> None:
+    framed = [journal.framed(record) for record in kept]
+    damaged = bytearray(b"".join(framed))
+    place %= len(damaged)
+    changed = damaged[place] != byte
+    damaged[place] = byte
+    read = list(journal.read(bytes(damaged)))
+    whole = [line for line in read if line is not None]
+    assert all(line in kept for line in whole), "nothing is guessed"
+    assert len(whole) >= len(kept) - 2 if changed else whole == kept

@@ -1,0 +1,105 @@
+"""The one background thread of a process: it empties the journal while requests go on.
+
+It starts with the first request of a process (so never in a server's parent before it forks) and
+ends with it, after a last round.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import logging
+import os
+import threading
+import time
+
+from django.db import DatabaseError, close_old_connections, connection
+
+from tracking import conf, drainer, journal
+
+logger = logging.getLogger(__name__)
+
+HOUSEKEEPING_SECONDS = 5.0
+LAST_ROUND_SECONDS = 3.0
+
+
+class Background(threading.Thread):
+    """Drains this process's own records at every round, those of dead processes at leisure."""
+
+    def __init__(self) -> None:
+        super().__init__(name="tracking", daemon=True)
+        self.stopping = threading.Event()
+        self._seen = 0
+        self._next_housekeeping = 0.0
+        self._failing = False
+
+    def run(self) -> None:
+        while not self.stopping.wait(conf.current().drain_interval):
+            self._round()
+        self._round()
+        connection.close()
+
+    def _round(self) -> None:
+        try:
+            close_old_connections()
+            self._drain_own()
+            if time.monotonic() >= self._next_housekeeping:
+                self._keep_house()
+            self._failing = False
+        except Exception as error:  # noqa: BLE001 - tried again next round
+            self._complain(error)
+
+    def _drain_own(self) -> None:
+        own = journal.opened()
+        if own is not None and own.written != self._seen:
+            written = own.written
+            drainer.drain_own()
+            self._seen = written
+
+    def _keep_house(self) -> None:
+        drainer.bound()
+        if not drainer.adopt():  # as long as orphans have more, every round takes a part
+            drainer.clear()
+            self._next_housekeeping = time.monotonic() + HOUSEKEEPING_SECONDS
+
+    def _complain(self, error: Exception) -> None:
+        if not self._failing:
+            logger.error("The journal waits, since it cannot be emptied: %s", error)
+        self._failing = True
+        with contextlib.suppress(DatabaseError):
+            connection.close()
+        # The folder fills exactly while the database is away, so its bound is kept here too.
+        with contextlib.suppress(OSError):
+            drainer.bound()
+
+
+def ensure() -> None:
+    """Start the thread of this process, once."""
+    global _thread
+    if _thread is None and conf.current().background_thread:
+        with _starting:
+            if _thread is None:
+                _thread = Background()
+                _thread.start()
+
+
+def stop() -> None:
+    """Let the thread finish a last round, for a bounded time, and let go of the journal."""
+    global _thread
+    thread, _thread = _thread, None
+    if thread is not None:
+        thread.stopping.set()
+        thread.join(LAST_ROUND_SECONDS)
+    journal.close()
+
+
+def _after_fork() -> None:
+    global _thread, _starting
+    _thread = None
+    _starting = threading.Lock()
+
+
+_thread: Background | None = None
+_starting = threading.Lock()
+os.register_at_fork(after_in_child=_after_fork)
+atexit.register(stop)

@@ -1,0 +1,126 @@
+"""What clients send, made fit to keep: secrets taken out, every byte storable, paths comparable."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import unquote, unquote_plus
+
+REDACTED = "[redacted]"
+
+# A parameter is a secret when its name, letters and digits only, contains one of the first or is
+# one of the second: "user_password", "X-Amz-Signature" and "pin", but not "spinner".
+SECRET_PARTS = (
+    "password", "passwd", "passphrase", "secret", "token", "apikey", "accesskey", "privatekey",
+    "signature", "credential", "authorization", "session", "cookie", "jwt",
+)  # fmt: skip
+SECRET_NAMES = frozenset(
+    ("pwd", "pass", "pw", "key", "auth", "code", "otp", "pin", "sid", "sig", "cvv", "cvc", "ssn")
+)
+
+_NOT_PRINTABLE_ASCII = re.compile(r"[^!-~]")
+_USERINFO = re.compile(r"//[^/?#@]*@")
+_MOST_DECODINGS = 3  # an attacker who encodes twice hopes that somebody decodes twice
+
+
+def escaped(text: str, longest: int) -> str:
+    """Return header text as one printable line of at most `longest` characters.
+
+    Servers hand headers over as Latin-1; UTF-8 is read where it is valid. What cannot be printed
+    (controls, NUL, lone surrogates, direction marks) becomes a backslash escape.
+    """
+    if not text.isascii():
+        text = _as_utf8(text)
+    if not text.isprintable():
+        text = "".join(c if c.isprintable() else _backslash(c) for c in text[:longest])
+    return text[:longest]
+
+
+def path_as_sent(raw: str, longest: int = 2048) -> str:
+    """Return a request path as it came, with percent escapes for everything but printable ASCII."""
+    if not (raw.isascii() and raw.isprintable() and " " not in raw):
+        raw = _NOT_PRINTABLE_ASCII.sub(_percent, raw[:longest])
+    return raw[:longest]
+
+
+def normal_path(path: str, longest: int = 2048) -> str:
+    """Return the path for matching: decoded, lower case, slashes merged, dots resolved.
+
+    `/ADMIN`, `//admin/`, `/%61dmin`, `/x/../admin`, `/admin;x` and `/admin/.` are all `/admin`.
+    """
+    for _ in range(_MOST_DECODINGS):
+        if "%" not in path:
+            break
+        path = unquote(path, errors="surrogateescape")
+    kept: list[str] = []
+    for segment in path.replace("\\", "/").lower().split("/"):
+        name = segment.partition(";")[0]
+        if name == "..":
+            del kept[-1:]
+        elif name not in {"", "."}:
+            kept.append(name)
+    return escaped("/" + "/".join(kept), longest)
+
+
+def redacted_query(query: str, more_names: tuple[str, ...] = ()) -> str:
+    """Return a query string with the values of secret parameters replaced."""
+    if "=" not in query:
+        return query
+    return "&".join(_redacted_pair(pair, more_names) for pair in query.split("&"))
+
+
+def redacted_url(url: str, more_names: tuple[str, ...] = ()) -> str:
+    """Return a URL (a referer, a path) without its user's password and its secret parameters."""
+    url, hash_mark, fragment = url.partition("#")
+    url, question, query = url.partition("?")
+    if "@" in url:
+        url = _USERINFO.sub("//", url, count=1)
+    if ";" in url:
+        url = "/".join(_redacted_segment(segment, more_names) for segment in url.split("/"))
+    query = redacted_query(query, more_names)
+    return url + question + query + hash_mark + redacted_query(fragment, more_names)
+
+
+def is_secret(name: str, more_names: tuple[str, ...] = ()) -> bool:
+    """Tell whether a parameter of this name (as sent, percent escapes and all) carries a secret."""
+    plain = unquote_plus(name).lower()
+    letters = "".join(filter(str.isalnum, plain))
+    return (
+        letters in SECRET_NAMES
+        or plain in more_names
+        or any(part in letters for part in SECRET_PARTS)
+    )
+
+
+def _redacted_pair(pair: str, more_names: tuple[str, ...]) -> str:
+    name, equals, value = pair.partition("=")
+    return f"{name}={REDACTED}" if equals and value and is_secret(name, more_names) else pair
+
+
+def _redacted_segment(segment: str, more_names: tuple[str, ...]) -> str:
+    return ";".join(_redacted_pair(part, more_names) for part in segment.split(";"))
+
+
+def _as_utf8(text: str) -> str:
+    try:
+        return text.encode("latin-1").decode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return text
+
+
+def _backslash(character: str) -> str:
+    code = ord(character)
+    if 0xDC80 <= code <= 0xDCFF:
+        code -= 0xDC00  # a byte that was no UTF-8
+    return (
+        f"\\x{code:02x}"
+        if code < 0x100
+        else f"\\u{code:04x}"
+        if code < 0x10000
+        else f"\\U{code:08x}"
+    )
+
+
+def _percent(match: re.Match[str]) -> str:
+    character = match.group()
+    encoded = character.encode("latin-1" if character < "\u0100" else "utf-8", "surrogatepass")
+    return "".join(f"%{byte:02X}" for byte in encoded)

@@ -1,0 +1,61 @@
+"""One request as facts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import NamedTuple
+
+from tracking.engine.address import IPAddress
+from tracking.engine.verdict import ALLOWED, Verdict
+
+
+@dataclass(slots=True)
+class Visit:
+    """What is known of one request while it is answered.
+
+    `at` is UTC; `started` is a monotonic clock in seconds, for the duration. Texts are as the
+    client sent them, secrets taken out; they are escaped when they are recorded. `query` stays
+    empty unless it is to be recorded. `operations` are the GraphQL operation and its root fields.
+    """
+
+    at: datetime
+    started: float
+    request_id: str
+    address: IPAddress
+    method: str
+    host: str
+    path: str
+    query: str = ""
+    user_agent: str = ""
+    referer: str = ""
+    operations: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+    verdict: Verdict = ALLOWED
+
+
+class Record(NamedTuple):
+    """A visit that is over: what the log keeps of it, before places and tags are looked up.
+
+    `at` is UTC as `datetime.isoformat(" ")` writes it without offset: the form in which Django
+    stores times in SQLite, so that rows written past the ORM compare with its parameters.
+    `operations` and `tags` are words with a space between.
+    """
+
+    at: str
+    address: str
+    method: str
+    host: str
+    path: str
+    query: str
+    status: int
+    duration_ms: float
+    user_pk: str
+    username: str
+    user_agent: str
+    referer: str
+    request_id: str
+    operations: str
+    tags: str
+    verdict: str
+    source: str

@@ -1,0 +1,119 @@
+"""One request's whole story: who comes, and what became of it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from datetime import UTC, datetime
+from urllib.parse import quote
+
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+from django.utils.functional import LazyObject, empty
+
+from tracking import background, conf, journal
+from tracking.engine.forwarding import client_address
+from tracking.engine.text import redacted_query, redacted_url
+from tracking.engine.visit import Record, Visit
+from tracking.models import LIVE
+
+logger = logging.getLogger(__name__)
+
+REQUEST_ID_HEADER = "X-Request-ID"
+_LONGEST = 4096  # of any one text in the journal; the table cuts further, after escaping
+
+
+def open(request: HttpRequest) -> Visit:  # noqa: A001 - a request is opened and closed
+    """Return what is known of a request, and hang it on the request as `visit`."""
+    configuration = conf.current()
+    meta = request.META
+    client = client_address(
+        configuration.proxies,
+        meta.get("REMOTE_ADDR", ""),
+        meta.get(configuration.proxy_header_key),
+    )
+    if not client.trusted_peer:
+        # Django believes this header from anybody, and with it that a request was encrypted.
+        meta.pop("HTTP_X_FORWARDED_PROTO", None)
+    path, query = _target(request)
+    names = configuration.redacted_names
+    visit = Visit(
+        at=datetime.now(UTC),
+        started=time.perf_counter(),
+        request_id=os.urandom(16).hex(),
+        address=client.address,
+        method=(request.method or "")[:_LONGEST],
+        host=meta.get("HTTP_HOST", "")[:_LONGEST],
+        path=redacted_url(path[:_LONGEST], names),
+        query=redacted_query(query[:_LONGEST], names) if configuration.log_query_string else "",
+        user_agent=meta.get("HTTP_USER_AGENT", "")[:_LONGEST],
+        referer=redacted_url(meta.get("HTTP_REFERER", "")[:_LONGEST], names),
+        tags=("malformed_forwarding",) if client.flagged else (),
+    )
+    request.visit = visit  # type: ignore[attr-defined]
+    return visit
+
+
+def close(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
+    """Put the request on record with its answer; the one exit of every request.
+
+    Nothing here fails or delays the answer: what cannot be recorded is counted as dropped.
+    """
+    visit: Visit | None = getattr(request, "visit", None)
+    if visit is not None:
+        response[REQUEST_ID_HEADER] = visit.request_id
+        try:
+            journal.mine().append(_record(visit, request, response))
+            background.ensure()
+        except Exception:
+            logger.exception("Request %s could not be recorded", visit.request_id)
+    return response
+
+
+def _record(visit: Visit, request: HttpRequest, response: HttpResponseBase) -> Record:
+    user_pk, username = _known_user(request)
+    return Record(
+        at=visit.at.replace(tzinfo=None).isoformat(" "),
+        address=str(visit.address),
+        method=visit.method,
+        host=visit.host,
+        path=visit.path,
+        query=visit.query,
+        status=response.status_code,
+        duration_ms=round((time.perf_counter() - visit.started) * 1000, 3),
+        user_pk=user_pk,
+        username=username,
+        user_agent=visit.user_agent,
+        referer=visit.referer,
+        request_id=visit.request_id,
+        operations=" ".join(visit.operations),
+        tags=" ".join(visit.tags),
+        verdict=visit.verdict.kind.value,
+        source=LIVE,
+    )
+
+
+def _known_user(request: HttpRequest) -> tuple[str, str]:
+    """Return the key and name of the user, if the request looked at him; asking would cost SQL."""
+    user = getattr(request, "user", None)
+    if isinstance(user, LazyObject):
+        user = vars(user)["_wrapped"]
+    if user is None or user is empty:
+        user = getattr(request, "_acached_user", None)
+    if user is None or not user.is_authenticated:
+        return "", ""
+    return str(user.pk), user.get_username()[:_LONGEST]
+
+
+def _target(request: HttpRequest) -> tuple[str, str]:
+    """Return path and query as the client sent them, as far as the server hands them on."""
+    raw = request.META.get("RAW_URI") or request.META.get("REQUEST_URI")
+    if raw is None:
+        sent = getattr(request, "scope", {}).get("raw_path")
+        path = sent.decode("latin-1") if sent else quote(request.path, safe="/!$&'()*+,;=:@~")
+        return path, request.META.get("QUERY_STRING", "")
+    if not raw.startswith("/"):  # the absolute form, as proxies are asked
+        raw = "/" + raw.partition("://")[2].partition("/")[2]
+    path, _, query = raw.partition("?")
+    return path, query

@@ -1,0 +1,206 @@
+"""Append records durably, from the request thread, with one system call.
+
+A process writes to a segment of its own, `<node>-<random>.<number>`, and holds a lock (flock) on
+it; whoever gets that lock knows that the owner is gone. Each line is framed as
+
+    newline, length and CRC-32 of the body (8 hexadecimal digits each), body (JSON), newline
+
+so that a line cut short (disk full, power lost) spoils neither the one before nor the one after.
+`os.write` survives the death of the process, not of the machine: the operating system writes the
+file out within some 30 seconds.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import logging
+import os
+import secrets
+import threading
+import uuid
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from tracking import conf
+from tracking.engine.visit import Record
+
+logger = logging.getLogger(__name__)
+
+_NEW_FILE = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+_HEADER = 18  # two fields of eight digits, a space behind each
+
+
+class Journal:
+    """The segments that one process writes, one after the other.
+
+    `dropped` counts records that could not be written (disk full, folder gone).
+    """
+
+    def __init__(self, directory: Path, segment_bytes: int) -> None:
+        self.directory = directory
+        self.segment_bytes = segment_bytes
+        self.segment: Path | None = None
+        self.written = 0
+        self.dropped = 0
+        self.series = f"{node_id(directory)}-{secrets.token_hex(8)}"
+        self._number = 0
+        self._size = 0
+        self._fd = -1
+        # A write to a descriptor that another thread has just closed would land in somebody
+        # else's file; the lock costs a tenth of the write.
+        self._lock = threading.Lock()
+
+    def append(self, record: Record) -> bool:
+        """Write one record; False (and a count in `dropped`) when the disk does not take it."""
+        line = framed(record)
+        with self._lock:
+            try:
+                if self._fd < 0 or self._size >= self.segment_bytes:
+                    self._open_next()
+                complete = os.write(self._fd, line) == len(line)
+            except OSError as error:
+                complete = False
+                self._complain(error)
+            self._size += len(line)
+            self.written += complete
+            self.dropped += not complete
+        return complete
+
+    def take_dropped(self) -> int:
+        """Return how many records were dropped since this was asked last."""
+        with self._lock:
+            dropped, self.dropped = self.dropped, 0
+        return dropped
+
+    def close(self) -> None:
+        """Let go of the segment, so that anyone may finish it."""
+        with self._lock:
+            self._close()
+
+    def _open_next(self) -> None:
+        fd, locked = -1, False
+        while not locked:
+            path = self.directory / f"{self.series}.{self._number}"
+            fd = os.open(path, _NEW_FILE, 0o600)
+            self._number += 1
+            locked = lock(fd)  # in between, somebody may take the empty segment for an orphan
+            if not locked:
+                os.close(fd)
+        self._close()
+        self._fd, self._size, self.segment = fd, 0, path
+
+    def _close(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+        self._fd, self.segment = -1, None
+
+    def _complain(self, error: OSError) -> None:
+        if self.dropped % 1000 == 0:
+            logger.error("The request log cannot be written to %s: %s", self.directory, error)
+
+
+def mine() -> Journal:
+    """Return the journal of this process, opened at its first record."""
+    global _mine
+    if _mine is None:
+        with _opening:
+            if _mine is None:
+                configuration = conf.current()
+                directory = folder(configuration.journal_dir)
+                _mine = Journal(directory, configuration.journal_segment_bytes)
+    return _mine
+
+
+def opened() -> Journal | None:
+    """Return the journal of this process if it has written one."""
+    return _mine
+
+
+def close() -> None:
+    """Close this process's journal; a later record opens a new one."""
+    global _mine
+    if _mine is not None:
+        _mine.close()
+    _mine = None
+
+
+def folder(directory: Path) -> Path:
+    """Return `directory` as a folder that only its owner can read."""
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return directory
+
+
+def node_id(directory: Path) -> str:
+    """Return the name of this node, made once: many nodes may share one database."""
+    path = directory / "node"
+    try:
+        with path.open("x", encoding="ascii") as file:
+            file.write(uuid.uuid4().hex)
+    except FileExistsError:
+        pass
+    return path.read_text("ascii").strip() or "unnamed"
+
+
+def lock(fd: int) -> bool:
+    """Take the lock of a segment without waiting; False when somebody holds it."""
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def segments(directory: Path, series: str = "*-*") -> list[Path]:
+    """Return the segments in a folder (or of one series), the longest untouched first."""
+    found = []
+    for path in directory.glob(f"{series}.*"):
+        with contextlib.suppress(FileNotFoundError):  # another process may have finished it
+            found.append((path.stat().st_mtime_ns, path))
+    return [path for _, path in sorted(found)]
+
+
+def framed(record: Record) -> bytes:
+    """Return a record as the bytes of one line."""
+    body = json.dumps(record, separators=(",", ":")).encode("ascii")
+    return b"\n%08x %08x %b\n" % (len(body), zlib.crc32(body), body)
+
+
+def read(chunk: bytes) -> Iterator[Record | None]:
+    """Yield the records in whole lines, None for each damaged one."""
+    for line in chunk.split(b"\n"):
+        if line:
+            yield _unframed(line)
+
+
+def count_lines(path: Path, offset: int) -> int:
+    """Return how many lines of a segment stand behind `offset`."""
+    with path.open("rb") as file:
+        file.seek(offset)
+        return sum(1 for line in file if line != b"\n")
+
+
+def _unframed(line: bytes) -> Record | None:
+    body = line[_HEADER:]
+    if line[:_HEADER] != b"%08x %08x " % (len(body), zlib.crc32(body)):
+        return None
+    try:
+        return Record(*json.loads(body))
+    except (ValueError, TypeError):
+        return None
+
+
+def _after_fork() -> None:
+    """Leave the parent its segment: the child shares the descriptor, not the right to write."""
+    global _mine, _opening
+    inherited, _mine = _mine, None
+    _opening = threading.Lock()
+    if inherited is not None and inherited._fd >= 0:  # noqa: SLF001
+        os.close(inherited._fd)  # noqa: SLF001
+
+
+_mine: Journal | None = None
+_opening = threading.Lock()
+os.register_at_fork(after_in_child=_after_fork)
