@@ -66,17 +66,37 @@ def test_a_path_keeps_its_own_escapes_and_gets_them_for_the_rest() -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["password", "PassWord", "user_password", "old-passwd", "access_token", "refreshToken", "api_key",
-     "X-Amz-Signature", "client_secret", "sessionid", "csrfmiddlewaretoken", "code", "otp", "pin",
-     "jwt", "auth", "pass%77ord", "p%61ss", "%74oken", "key", "sid", "authorization"],
-)  # fmt: skip
+    [
+        "password",
+        "PassWord",
+        "user_password",
+        "old-passwd",
+        "access_token",
+        "refreshToken",
+        "api_key",
+        "code",
+        "otp",
+        "pin",
+        "X-Amz-Signature",
+        "client_secret",
+        "sessionid",
+        "csrfmiddlewaretoken",
+        "jwt",
+        "auth",
+        "pass%77ord",
+        "p%61ss",
+        "%74oken",
+        "key",
+        "sid",
+        "authorization",
+    ],
+)
 def test_a_secret_is_known_by_its_name_in_any_spelling(name: str) -> None:
     assert redacted_query(f"a=1&{name}=hunter2&b=2") == f"a=1&{name}=[redacted]&b=2"
 
 
 @pytest.mark.parametrize(
-    "name",
-    ["q", "page", "spinner", "encode", "monkey", "passenger", "compass"]
+    "name", ["q", "page", "spinner", "encode", "monkey", "passenger", "compass"]
 )
 def test_ordinary_parameters_stay(name: str) -> None:
     assert not is_secret(name)

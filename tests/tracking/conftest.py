@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from pytest_django.fixtures import SettingsWrapper
+from pytest_django import Settings
 
 from tracking import journal
 
 
 @pytest.fixture(autouse=True)
-def journal_dir(settings: SettingsWrapper, tmp_path: Path) -> Iterator[Path]:
+def journal_dir(settings: Settings, tmp_path: Path) -> Iterator[Path]:
     settings.TRACKING_STATE_DIR = tmp_path
     settings.TRACKING_BACKGROUND_THREAD = False
     journal.close()
