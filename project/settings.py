@@ -7,131 +7,93 @@ with one sentence that names the variable.
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
-from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote
 
-import dj_database_url
-from environs import Env, EnvError, validate
-from huey.serializer import SignedSerializer
+from environs import Env, EnvValidationError, validate
+
+from project.environment import (
+    BASE_DIR,
+    SHORTEST_KEY,
+    database,
+    development_key,
+    hosts,
+    huey_storage,
+    networks,
+    origins,
+    private_folder,
+    refuse,
+    words,
+    zone,
+)
 
 os.umask(0o077)  # databases, journals and keys are for this user alone
 
-BASE_DIR = Path(__file__).resolve().parent.parent
+LOOPBACK_HOSTS = ["localhost", "127.0.0.1", "::1"]
 LOOPBACK_NAMES = ["localhost", "127.0.0.1", "[::1]"]
-SHORTEST_KEY = 50
-
-
-def refuse(sentence: str) -> None:
-    """End the start with a sentence instead of a traceback."""
-    sys.exit(f"error: {sentence}")
-
-
-def private_folder(path: Path) -> Path:
-    """Return `path` as an existing folder that only its owner can read (0700)."""
-    try:
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if not os.access(path, os.W_OK | os.X_OK):
-            raise PermissionError(13, "no permission to write")
-    except OSError as error:
-        refuse(
-            f"STATE_DIR={path} cannot be used: {error.strerror}. Name a folder this user can write."
-        )
-    return path
-
-
-def development_key(path: Path, debug: bool) -> str:
-    """Return the key that set-up made for this machine; in production a key must be given."""
-    if not debug:
-        refuse(
-            "SECRET_KEY is not set, and with DEBUG off the service does not invent one. Set it to at"
-            f" least {SHORTEST_KEY} random characters, or set DEBUG=true on your own machine."
-        )
-    try:
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        return path.read_text().strip()
-    with os.fdopen(handle, "w") as file:
-        file.write(os.urandom(48).hex())
-    return path.read_text().strip()
-
-
-def huey_storage(url: str, secret: str, state_dir: Path) -> dict[str, Any]:
-    """Return djhuey's settings for HUEY_URL: sqlite:, redis: or postgres:."""
-    common: dict[str, Any] = {
-        "name": "tracking",
-        "immediate": False,
-        "results": False,
-        # Whoever can write the queue could otherwise run code here: messages are pickles.
-        "serializer": SignedSerializer(secret=secret, salt="huey"),
-        "consumer": {"workers": 2, "periodic": True},
-    }
-    scheme = urlsplit(url).scheme
-    if scheme == "sqlite":
-        file = urlsplit(url).path or str(state_dir / "huey.sqlite3")
-        return common | {"huey_class": "huey.SqliteHuey", "connection": {"filename": file}}
-    if scheme in {"redis", "rediss", "unix"}:
-        return common | {"huey_class": "huey.PriorityRedisHuey", "connection": {"url": url}}
-    if scheme in {"postgres", "postgresql"}:
-        return common | {"huey_class": "huey.PostgresHuey", "connection": {"dsn": url}}
-    refuse(f"HUEY_URL={url!r} is not of the form sqlite:, redis://… or postgres://…")
-    raise AssertionError
-
+COUNT = validate.Range(1, 256)
 
 env = Env()
-env.read_env(BASE_DIR / ".env", recurse=False)
+env.add_parser("words", words)
+env.read_env(BASE_DIR / env.str("ENV_FILE", ".env"), recurse=False)
 try:
-    DEBUG = env.bool("DEBUG", False)
-    STATE_DIR = private_folder(env.path("STATE_DIR", BASE_DIR / "var").absolute())
-    SECRET_KEY = env.str("SECRET_KEY", "") or development_key(STATE_DIR / "secret-key", DEBUG)
-    HOST = env.str("HOST", "127.0.0.1")
+    HOST = env.str("HOST", "") or "127.0.0.1"
     PORT = env.int("PORT", 8000, validate=validate.Range(1, 65535))
-    WEB_WORKERS = env.int("WEB_WORKERS", 1, validate=validate.Range(1, 256))
-    WEB_THREADS = env.int("WEB_THREADS", 8, validate=validate.Range(1, 256))
-    ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", LOOPBACK_NAMES)
-    CSRF_TRUSTED_ORIGINS: list[str] = env.list("CSRF_TRUSTED_ORIGINS", [])
-    TIME_ZONE = env.str("TIME_ZONE", "UTC")
+    WEB_WORKERS = env.int("WEB_WORKERS", 1, validate=COUNT)
+    WEB_THREADS = env.int("WEB_THREADS", 8, validate=COUNT)
+    # `make run` sets LOCAL_RUN: nobody else can reach a service that listens on loopback.
+    DEBUG = env.bool("DEBUG", env.bool("LOCAL_RUN", False) and HOST in LOOPBACK_HOSTS)
+    STATE_DIR = private_folder(BASE_DIR / Path(env.str("STATE_DIR", "") or "var").expanduser())
+    SECRET_KEY = env.str("SECRET_KEY", "") or development_key(STATE_DIR / "secret-key", DEBUG)
+    ALLOWED_HOSTS = env.words("ALLOWED_HOSTS", "", check=hosts) or LOOPBACK_NAMES
+    CSRF_TRUSTED_ORIGINS = env.words("CSRF_TRUSTED_ORIGINS", "", check=origins)
+    TIME_ZONE = env.str("TIME_ZONE", "UTC", validate=zone)
     SECURE_SSL_REDIRECT = env.bool("SECURE_SSL_REDIRECT", False)
     SECURE_HSTS_SECONDS = env.int("SECURE_HSTS_SECONDS", 0, validate=validate.Range(0))
     GRAPHIQL = env.bool("GRAPHIQL", DEBUG)
-    database_url = env.str("DATABASE_URL", "") or f"sqlite:///{STATE_DIR / 'db.sqlite3'}"
+    DATABASES = {
+        "default": database(
+            env.str("DATABASE_URL", "") or f"sqlite:///{quote(str(STATE_DIR / 'db.sqlite3'))}"
+        )
+    }
     HUEY = huey_storage(env.str("HUEY_URL", "") or "sqlite:", SECRET_KEY, STATE_DIR)
     SUPERUSER = {
-        "username": env.str("DJANGO_SUPERUSER_USERNAME", "admin"),
+        "username": env.str("DJANGO_SUPERUSER_USERNAME", "") or "admin",
         "password": env.str("DJANGO_SUPERUSER_PASSWORD", ""),
         "email": env.str("DJANGO_SUPERUSER_EMAIL", ""),
     }
+    IPINFO_TOKEN = env.str("IPINFO_TOKEN", "")
     TRACKING_STATE_DIR = STATE_DIR
-    TRACKING_TRUSTED_PROXIES: list[str] = env.list("TRUSTED_PROXIES", [])
-    TRACKING_TRUSTED_PROXY_HEADER = env.str("TRUSTED_PROXY_HEADER", "X-Forwarded-For")
-    TRACKING_GEOIP_PATH = env.path("GEOIP_PATH", STATE_DIR / "geoip")
+    TRACKING_TRUSTED_PROXIES = env.words("TRUSTED_PROXIES", "", check=networks)
+    TRACKING_TRUSTED_PROXY_HEADER = env.str(
+        "TRUSTED_PROXY_HEADER",
+        "X-Forwarded-For",
+        validate=validate.Regexp("[A-Za-z][A-Za-z0-9-]*$", error="not the name of a header"),
+    )
+    TRACKING_GEOIP_PATH = BASE_DIR / (env.str("GEOIP_PATH", "") or STATE_DIR / "geoip")
+    TRACKING_BACKGROUND_THREAD = env.bool("BACKGROUND_THREAD", True)
+    TRACKING_TRUSTED_UNIX_SOCKET = env.bool("TRUSTED_UNIX_SOCKET", False)
     TRACKING_LOG_RETENTION_DAYS = env.int(
         "LOG_RETENTION_DAYS", 30, validate=validate.Range(0, 36500)
     )
     TRACKING_LOG_QUERY_STRING = env.bool("LOG_QUERY_STRING", False)
-except EnvError as error:
-    refuse(str(error))
+except EnvValidationError as error:
+    name = str(error).split('"')[1]
+    reasons = " ".join(str(message).rstrip(".") for message in error.error_messages)
+    refuse(f"{name} cannot be used: {reasons}.")
 
-if not DEBUG and (len(SECRET_KEY) < SHORTEST_KEY or SECRET_KEY.startswith("django-insecure-")):
+if not DEBUG and (
+    len(set(SECRET_KEY)) < 5
+    or len(SECRET_KEY) < SHORTEST_KEY
+    or SECRET_KEY.startswith("django-insecure-")
+):
     refuse(
-        f"SECRET_KEY must be {SHORTEST_KEY} or more random characters of your own when DEBUG is off."
+        f"SECRET_KEY must be {SHORTEST_KEY} or more random characters of your own with DEBUG off."
     )
 if not DEBUG and "*" in ALLOWED_HOSTS:
     refuse(
         "ALLOWED_HOSTS may not hold * when DEBUG is off: name the hosts this service answers for."
     )
-
-try:
-    DATABASES: dict[str, Any] = {"default": dj_database_url.parse(database_url, conn_max_age=600)}
-except ValueError:
-    refuse("DATABASE_URL is not of the form sqlite:///path or postgres://user:password@host/name.")
-if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
-    DATABASES["default"]["OPTIONS"] = {
-        "timeout": 30,
-        "transaction_mode": "IMMEDIATE",
-        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
-    }
 
 INSTALLED_APPS = [
     "project",
@@ -147,6 +109,7 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
 ]
 MIDDLEWARE = [
+    "project.health.HealthMiddleware",
     "tracking.middleware.VisitMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
@@ -195,15 +158,18 @@ SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
 SECURE_CONTENT_TYPE_NOSNIFF = True
 SECURE_REFERRER_POLICY = "same-origin"
+# Safe because the guard takes this header away unless a trusted proxy sent it.
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 X_FRAME_OPTIONS = "DENY"
+# Whether all subdomains speak HTTPS, and for how long, is for their owner to say, not for us.
+SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
 
 STATIC_URL = "static/"
-STATIC_ROOT = STATE_DIR / "static"
-STATICFILES_DIRS = (
-    [BASE_DIR / "node_modules" / ".served"]
-    if (BASE_DIR / "node_modules" / ".served").is_dir()
-    else []
-)
+STATIC_ROOT = private_folder(STATE_DIR / "static")
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "whitenoise.storage.CompressedStaticFilesStorage"},
+}
 WHITENOISE_USE_FINDERS = DEBUG
 
 LOGGING = {
@@ -212,4 +178,5 @@ LOGGING = {
     "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["stderr"], "level": "INFO"},
+    "loggers": {"django": {"handlers": [], "level": "INFO"}},  # it would print every line twice
 }

@@ -1,0 +1,150 @@
+"""What the text of each environment variable may be, and what it becomes (read by settings.py)."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn
+from urllib.parse import unquote, urlsplit
+from zoneinfo import ZoneInfo
+
+import dj_database_url
+from environs import ValidationError
+from huey.serializer import SignedSerializer
+
+from tracking.engine.address import AddressError, parse_network
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+SHORTEST_KEY = 50
+
+
+def refuse(sentence: str) -> NoReturn:
+    """End the start with a sentence instead of a traceback."""
+    sys.exit(f"error: {sentence}")
+
+
+def private_folder(path: Path) -> Path:
+    """Return `path` as an existing folder, readable by its owner alone (0700) unless it was full.
+
+    A folder that somebody has filled elsewhere may be shared (/srv, a home): it stays as it is.
+    """
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not os.access(path, os.R_OK | os.W_OK | os.X_OK):
+            raise PermissionError(13, "no permission to write")
+        if path.is_relative_to(BASE_DIR) or not any(path.iterdir()):
+            path.chmod(0o700)
+    except OSError as error:
+        refuse(f"STATE_DIR={path} cannot be used ({error.strerror}): name a folder you can write.")
+    return path
+
+
+def development_key(path: Path, debug: bool) -> str:
+    """Return the key that set-up made for this machine; in production a key must be given."""
+    if not debug:
+        refuse(
+            "SECRET_KEY is not set, and with DEBUG off the service does not invent one: set it to"
+            f" {SHORTEST_KEY} or more random characters, or set DEBUG=true on your own machine."
+        )
+    if not path.exists():
+        # Written whole, then linked: of two processes one makes the key, and none reads half of it.
+        with tempfile.NamedTemporaryFile("w", dir=path.parent) as file:
+            file.write(os.urandom(48).hex())
+            file.flush()
+            with contextlib.suppress(FileExistsError):
+                os.link(file.name, path)
+    return path.read_text().strip()
+
+
+def huey_storage(url: str, secret: str, state_dir: Path) -> dict[str, Any]:
+    """Return djhuey's settings for HUEY_URL: sqlite:, redis: or postgres:."""
+    common: dict[str, Any] = {
+        "name": "tracking",
+        "immediate": False,
+        "results": False,
+        # Whoever can write the queue could otherwise run code here: messages are pickles.
+        "serializer": SignedSerializer(secret=secret, salt="huey"),
+        "consumer": {"workers": 2, "periodic": True},
+    }
+    scheme = urlsplit(url).scheme
+    if scheme == "sqlite":
+        file = BASE_DIR / unquote(urlsplit(url).path[1:] or str(state_dir / "huey.sqlite3"))
+        connection = {"filename": str(file), "timeout": 30}
+        return common | {"huey_class": "huey.SqliteHuey", "connection": connection}
+    if scheme in {"redis", "rediss"}:
+        return common | {"huey_class": "huey.PriorityRedisHuey", "connection": {"url": url}}
+    if scheme in {"postgres", "postgresql"}:
+        return common | {"huey_class": "huey.PostgresHuey", "connection": {"dsn": url}}
+    refuse("HUEY_URL is not of the form sqlite:////path, redis://host/0 or postgres://host/name.")
+
+
+def database(url: str) -> dict[str, Any]:
+    """Return Django's settings for DATABASE_URL: SQLite or PostgreSQL."""
+    try:
+        found: dict[str, Any] = dict(
+            dj_database_url.parse(url, conn_max_age=600, conn_health_checks=True)
+        )
+    except ValueError:
+        found = {"ENGINE": ""}
+    options = found.setdefault("OPTIONS", {})
+    if found["ENGINE"] == "django.db.backends.sqlite3":
+        if found["NAME"] != ":memory:":
+            found["NAME"] = str(BASE_DIR / found["NAME"])
+            # In memory, tests would not meet the locks that several processes meet.
+            found["TEST"] = {"NAME": f"{found['NAME']}.test"}
+        options |= {
+            "timeout": 30,  # seconds a writer waits for another one
+            "transaction_mode": "IMMEDIATE",
+            "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
+        }
+    elif found["ENGINE"] == "django.db.backends.postgresql":
+        options.setdefault("connect_timeout", 5)
+    else:
+        refuse(
+            "DATABASE_URL is not of the form postgres://user:password@host/name or"
+            " sqlite:////path: use PostgreSQL, or SQLite for a small site (no other database)."
+        )
+    return found
+
+
+def zone(name: str) -> None:
+    try:
+        ZoneInfo(name)
+    except (KeyError, ValueError, OSError):
+        raise ValidationError("not a time zone; write one such as UTC or Africa/Nairobi") from None
+
+
+def hosts(names: list[str]) -> None:
+    for name in names:
+        if "/" in name or " " in name:
+            raise ValidationError(
+                f"{name!r} is not the name of a host; write one such as example.org."
+            )
+
+
+def networks(values: list[str]) -> None:
+    try:
+        for value in values:
+            parse_network(value)
+    except AddressError as error:
+        raise ValidationError(str(error)) from None
+
+
+def origins(values: list[str]) -> None:
+    for value in values:
+        parts = urlsplit(value)
+        if parts.scheme not in {"http", "https"} or not parts.netloc or parts.path:
+            raise ValidationError(
+                f"{value!r} is not an origin; write one such as https://example.org."
+            )
+
+
+def words(text: str, check: Callable[[list[str]], None]) -> list[str]:
+    """Return comma-separated values that `check` accepts, without spaces and empty ones."""
+    values = [word.strip() for word in text.split(",") if word.strip()]
+    check(values)
+    return values
