@@ -42,7 +42,7 @@ FILES: tuple[tuple[str, str], ...] = (
 
 LONGEST_INSTALL = 600  # seconds
 INSTALL = ("ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error")
-PATIENCE = ("--fetch-retries=1", "--fetch-timeout=60000")
+PATIENCE = ("--fetch-retries=1", "--fetch-retry-mintimeout=1000", "--fetch-timeout=60000")
 
 # The maps stay away, and a storage that follows such references would fail on the missing files.
 _SOURCE_MAP = re.compile(rb"(//# sourceMappingURL=\S+|/\*# sourceMappingURL=\S+\s*\*/)\s*\Z")
