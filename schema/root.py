@@ -1,15 +1,66 @@
-"""The schema: fragments by noun, merged."""
+"""The schema: fragments by noun, merged, and how it runs."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
+
 import strawberry
+from django.http import HttpRequest
+from graphql import DocumentNode, GraphQLError, GraphQLSchema
+from strawberry.extensions import SchemaExtension
+from strawberry.schema.config import StrawberryConfig
+from strawberry.types import ExecutionContext
+
+from schema.nodes import NodeQueries
+from schema.requests import RequestQueries
+from schema.scalars import SCALARS
+from schema.server import ServerQueries
+from schema.stats import StatisticsQueries
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What resolvers find in `info.context`."""
+
+    request: HttpRequest
+    document: DocumentNode
+
+
+class PreparedDocument(SchemaExtension):
+    """Runs the document that the view has parsed, weighed and validated already."""
+
+    def on_operation(self) -> Iterator[None]:
+        execution = self.execution_context
+        if isinstance(execution.context, Context):
+            execution.graphql_document = execution.context.document
+            execution.validation_rules = ()
+        yield
+
+
+class Schema(strawberry.Schema):
+    """Strawberry's schema, without its log of every caller's mistake and whole document."""
+
+    @property
+    def core(self) -> GraphQLSchema:
+        """The schema as graphql-core knows it, which validates documents."""
+        return self._schema
+
+    def process_errors(
+        self, errors: list[GraphQLError], execution_context: ExecutionContext | None = None
+    ) -> None:
+        """Log nothing: `schema.errors.readable` logs what was unexpected, once."""
 
 
 @strawberry.type(description="What can be read.")
-class Query:
+class Query(RequestQueries, StatisticsQueries, ServerQueries, NodeQueries):
     @strawberry.field(description="Always true; a first field to ask for.")
     def alive(self) -> bool:
         return True
 
 
-schema = strawberry.Schema(query=Query)
+schema = Schema(
+    query=Query,
+    extensions=[PreparedDocument],
+    config=StrawberryConfig(scalar_map=SCALARS),
+)

@@ -1,3 +1,7 @@
 """Where the GraphQL endpoint is."""
 
-urlpatterns: list[object] = []
+from django.urls import path
+
+from schema.view import graphql
+
+urlpatterns = [path("", graphql, name="graphql")]
