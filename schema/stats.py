@@ -1,0 +1,147 @@
+"""Requests counted in groups."""
+
+from __future__ import annotations
+
+import enum
+from datetime import datetime
+from typing import Annotated
+
+import strawberry
+from django.utils import timezone
+from strawberry.types import Info
+
+from schema.budget import within_budget
+from schema.errors import Code, Refusal, bad_input
+from schema.filters import RequestLogFilter, matching
+from schema.permissions import require
+from tracking import statistics
+from tracking.models import RequestLog
+
+PERMISSION = "tracking.view_requestlog"
+DEFAULT_GROUPS = 50
+MOST_GROUPS = 10_000
+MOST_DIMENSIONS = 4
+NARROW = "narrow the filter, best with a shorter `at`, or group by fewer dimensions"
+
+
+@strawberry.enum(description="What requests can be grouped by.")
+class RequestDimension(enum.Enum):
+    ADDRESS = strawberry.enum_value("ADDRESS", description="The client's address.")
+    NETWORK = strawberry.enum_value(
+        "NETWORK", description="The /24 of an IPv4 address, the /64 of an IPv6 one."
+    )
+    COUNTRY = strawberry.enum_value("COUNTRY", description="The country; null when unknown.")
+    ASN = strawberry.enum_value("ASN", description="The autonomous system; null when unknown.")
+    PATH = strawberry.enum_value("PATH", description="The path as it was sent.")
+    METHOD = strawberry.enum_value("METHOD", description="The HTTP method.")
+    STATUS_CLASS = strawberry.enum_value("STATUS_CLASS", description="2xx, 3xx, 4xx or 5xx.")
+    USER = strawberry.enum_value("USER", description="The signed-in user; null for nobody.")
+    AGENT_FAMILY = strawberry.enum_value(
+        "AGENT_FAMILY",
+        description="What the user agent says it is: Robot, a browser (Chrome, Firefox, Safari,"
+        " Edge, Opera, Internet Explorer), a tool (curl, Wget, Python, Go, Java) or Other; null"
+        " when it says nothing. Anybody can claim to be anything.",
+    )
+    OPERATION = strawberry.enum_value(
+        "OPERATION",
+        description="A GraphQL operation name or root field; a request counts for each it has, and"
+        " under null when it has none.",
+    )
+    VERDICT = strawberry.enum_value("VERDICT", description="What was decided about it.")
+    SOURCE = strawberry.enum_value("SOURCE", description="live, or the name of an ingested log.")
+    TAG = strawberry.enum_value(
+        "TAG",
+        description="An attack family; a request counts for each it has, and under null when it"
+        " has none.",
+    )
+
+
+@strawberry.enum(description="How wide a bucket of time is.")
+class Interval(enum.Enum):
+    MINUTE = strawberry.enum_value("MINUTE", description="From a whole minute to the next.")
+    HOUR = strawberry.enum_value("HOUR", description="From a whole hour (UTC) to the next.")
+    DAY = strawberry.enum_value("DAY", description="From midnight to midnight, UTC.")
+
+
+@strawberry.type(description="The value a group has of one dimension.")
+class DimensionValue:
+    dimension: RequestDimension = strawberry.field(description="Which dimension.")
+    value: str | None = strawberry.field(description="Its value; null when unknown or none.")
+
+
+@strawberry.type(description="A group of requests, counted.")
+class RequestStat:
+    dimensions: list[DimensionValue] = strawberry.field(
+        description="What the group has in common, in the order of groupBy."
+    )
+    bucket_start: datetime | None = strawberry.field(
+        description="Where the group's bucket of time begins; null without interval."
+    )
+    count: int = strawberry.field(description="How many requests.")
+    unique_addresses: int = strawberry.field(description="From how many different addresses.")
+    error_rate: float = strawberry.field(
+        description="The share, 0 to 1, that was answered with status 400 or above."
+    )
+
+
+@strawberry.type
+class StatisticsQueries:
+    @strawberry.field(
+        description="Requests counted in groups, the largest group first. With interval each group"
+        " has one entry for each bucket in which it has requests, in order of time. At most"
+        f" {statistics.MOST_ROWS} entries. Needs the permission {PERMISSION}."
+    )
+    def request_stats(
+        self,
+        info: Info,
+        filter: Annotated[  # noqa: A002 - the contract's word
+            RequestLogFilter | None, strawberry.argument(description="Which requests.")
+        ] = strawberry.UNSET,
+        group_by: Annotated[
+            list[RequestDimension],
+            strawberry.argument(
+                description=f"At most {MOST_DIMENSIONS} different dimensions; none: one group."
+            ),
+        ] = [],  # noqa: B006 - Strawberry prints it as the default
+        interval: Annotated[
+            Interval | None, strawberry.argument(description="Split groups into buckets of time.")
+        ] = strawberry.UNSET,
+        top: Annotated[
+            int,
+            strawberry.argument(description=f"How many groups, the largest; 1 to {MOST_GROUPS}."),
+        ] = DEFAULT_GROUPS,
+    ) -> list[RequestStat] | None:
+        require(info, PERMISSION)
+        if not 1 <= top <= MOST_GROUPS:
+            raise bad_input(f"top must be from 1 to {MOST_GROUPS}, not {top}.")
+        if len(set(group_by)) != len(group_by) or len(group_by) > MOST_DIMENSIONS:
+            raise bad_input(f"groupBy: at most {MOST_DIMENSIONS} dimensions, each named once.")
+        rows = RequestLog.objects.filter(matching(filter, timezone.now()))
+        try:
+            with within_budget(info, NARROW):
+                counted = statistics.count_requests(
+                    rows,
+                    [statistics.Dimension[dimension.name] for dimension in group_by],
+                    statistics.Interval[interval.name] if interval else None,
+                    top,
+                )
+        except statistics.TooManyRows:
+            raise Refusal(
+                Code.QUERY_TOO_COSTLY,
+                f"The answer has more than {statistics.MOST_ROWS} entries: ask for fewer groups"
+                " (top), a wider interval or a shorter `at`.",
+            ) from None
+        return [_shown(statistic, group_by) for statistic in counted]
+
+
+def _shown(statistic: statistics.Statistic, group_by: list[RequestDimension]) -> RequestStat:
+    return RequestStat(
+        dimensions=[
+            DimensionValue(dimension=dimension, value=value)
+            for dimension, value in zip(group_by, statistic.values, strict=True)
+        ],
+        bucket_start=statistic.bucket_start,
+        count=statistic.count,
+        unique_addresses=statistic.unique_addresses,
+        error_rate=statistic.error_rate,
+    )
