@@ -24,7 +24,8 @@ from tracking.engine.address import AddressError, parse_address
 from tracking.models import Counter
 from tracking.tasks import HEARTBEAT
 
-LIVE, _ = PATHS = ("/livez", "/readyz")
+LIVE = "/livez"
+READY = "/readyz"
 OLDEST_HEARTBEAT = timedelta(minutes=3)
 OLDEST_PLACES = timedelta(days=45)
 FORWARDING_HEADERS = (
@@ -66,7 +67,7 @@ class HealthMiddleware:
             markcoroutinefunction(self)
 
     def __call__(self, request: HttpRequest) -> Response:
-        if request.path_info not in PATHS:
+        if request.path_info not in {LIVE, READY}:
             return self.get_response(request)
         return sync_to_async(answer)(request) if self.is_async else answer(request)
 

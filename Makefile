@@ -1,0 +1,57 @@
+# The doors for people. `make help` lists them; PYTHON=… names another Python than python3.
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check bench schema lock assets
+
+UV ?= uv
+python := .venv/bin/python
+bootstrap := sh deploy/python.sh deploy/bootstrap.py
+lock := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate
+
+# What `make check` needs to load the settings, as in production; nothing is written outside var/.
+production := env DEBUG=false SECRET_KEY=for-checks-only-$$(od -An -N32 -tx1 /dev/urandom | tr -d ' \n') \
+	ALLOWED_HOSTS=example.org SECURE_SSL_REDIRECT=true SECURE_HSTS_SECONDS=31536000 \
+	ENV_FILE=/dev/null STATE_DIR=var/check DATABASE_URL= HUEY_URL=
+
+help: ## List the targets
+	@sed -n 's/^\([a-z]*\):.*## /  \1\t/p' $(MAKEFILE_LIST) | expand -t 12
+
+run: ## Set everything up and serve on HOST:PORT (127.0.0.1:8000) until Ctrl-C
+	@$(bootstrap) requirements.txt
+	@$(python) deploy/assets.py || echo "warning: the GraphiQL page is not there yet (see above); everything else works"
+	@LOCAL_RUN=true exec $(python) manage.py serve
+
+test: ## Run all tests on SQLite, then those that touch the database on PostgreSQL
+	@$(bootstrap) requirements.txt requirements-dev.txt
+	@$(python) deploy/assets.py || echo "warning: without them the tests of the GraphiQL page are skipped"
+	$(python) -m pytest --quiet --numprocesses auto
+	TEST_STORE=postgresql $(python) -m pytest --quiet --numprocesses auto
+
+check: ## Check style, types, layers, schema, migrations, settings and documents
+	@$(bootstrap) requirements.txt requirements-dev.txt
+	$(python) -m ruff check .
+	$(python) -m ruff format --check .
+	$(production) $(python) -m mypy
+	$(production) .venv/bin/lint-imports
+	$(production) $(python) manage.py export_schema schema.root:schema | diff schema.graphql - \
+		|| { echo "error: schema.graphql is not what the code says: run make schema"; exit 1; }
+	$(production) $(python) manage.py makemigrations --check --dry-run
+	$(production) $(python) manage.py check --deploy --fail-level WARNING
+	$(python) -m pytest --quiet tests/project/test_documents.py
+
+bench: ## Measure: every script in benchmarks/
+	@$(bootstrap) requirements.txt requirements-dev.txt
+	@for script in benchmarks/[!_]*.py; do echo "== $$script"; $(python) $$script || exit 1; done
+
+schema: ## Write schema.graphql from the code
+	@$(bootstrap) requirements.txt
+	$(production) $(python) manage.py export_schema schema.root:schema --path schema.graphql
+
+lock: ## Compile requirements*.txt from pyproject.toml (needs uv)
+	$(lock) --extra service pyproject.toml --output-file requirements.txt
+	$(lock) --group dev --constraints requirements.txt --output-file requirements-dev.txt
+	$(lock) --group node --output-file requirements-node.txt
+
+assets: ## Fetch what the GraphiQL page loads
+	@$(bootstrap) requirements.txt
+	$(python) deploy/assets.py
