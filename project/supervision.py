@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NoReturn
 
 WEB = ("-m", "gunicorn", "--config", "deploy/gunicorn.conf.py", "project.wsgi")
-# Queued work survives a stop: the running task gets 30 s, idle workers look for work twice a second.
+# A stop gives the running task 30 s; idle workers look for work at least twice a second.
 WORKER = ("manage.py", "run_huey", "-g", "TERM", "-t", "30", "-m", "0.5")
 FIRST_PLACES = ("manage.py", "update_geoip", "--if-older", "7d")
 
