@@ -41,7 +41,11 @@ def allowed(request: HttpRequest) -> bool:
 
 def page(request: HttpRequest) -> HttpResponse:
     """Return the page. It sets the CSRF cookie, which the page's own requests send back."""
-    response = render(request, "schema/graphiql.html", {"installed": installed(), "debug": settings.DEBUG, **names()})
+    response = render(
+        request,
+        "schema/graphiql.html",
+        {"installed": installed(), "collected": not settings.DEBUG, **names()},
+    )
     response["Content-Security-Policy"] = CONTENT_SECURITY_POLICY
     add_never_cache_headers(response)
     return response

@@ -1,0 +1,240 @@
+"""The request log in Django's admin: to look at, never to change.
+
+A log has millions of rows: its pages come from tracking.logpage, and nothing here counts or sorts.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from django import forms
+from django.contrib import admin
+from django.contrib.admin.views.main import ChangeList
+from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils.functional import lazy
+from django.utils.timezone import get_current_timezone_name, localtime
+
+from tracking.conf import current
+from tracking.engine.address import AddressError, IPNetwork, parse_network
+from tracking.engine.verdict import VerdictKind
+from tracking.logpage import PAGE, REFUSED, Asked, Page, Position, find
+from tracking.models import RequestLog
+from tracking.timebudget import OutOfTime, TimeBudget
+
+_EARLIEST, _LATEST = datetime(1971, 1, 1, tzinfo=UTC), datetime(2999, 1, 1, tzinfo=UTC)
+_LONGEST_CELL = 80
+
+
+class Question(forms.Form):
+    """What to look for; what is left empty does not matter."""
+
+    since = forms.DateTimeField(required=False, label="From")
+    until = forms.DateTimeField(required=False, label="Until (not included)")
+    network = forms.CharField(required=False, label="Address or network")
+    country = forms.CharField(
+        required=False,
+        label="Country",
+        validators=[RegexValidator(r"\A[A-Za-z]{2}\Z", "Write its two letters, such as DE.")],
+    )
+    status_class = forms.TypedChoiceField(
+        required=False,
+        label="Status",
+        coerce=int,
+        empty_value=None,
+        choices=[("", "Any"), *((n, f"{n}xx") for n in range(1, 6))],
+    )
+    verdict = forms.ChoiceField(
+        required=False,
+        label="Verdict",
+        choices=[
+            ("", "Any"),
+            (REFUSED, "Any but ALLOWED"),
+            *((kind.value, kind.value) for kind in VerdictKind),
+        ],
+    )
+    path = forms.CharField(required=False, max_length=2048, label="Path starts with", strip=False)
+    username = forms.CharField(required=False, max_length=255, label="User name", strip=False)
+    source = forms.CharField(required=False, max_length=64, label="Source", strip=False)
+    request_id = forms.CharField(required=False, max_length=64, label="Request id")
+    older = forms.CharField(required=False, widget=forms.HiddenInput)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for name in ("since", "until"):
+            field = self.fields[name]
+            field.widget.input_type = "datetime-local"
+            field.widget.attrs["step"] = "1"
+            # Far years overflow on their way to UTC.
+            message = "Write a time between 1971 and 2999."
+            field.validators += [
+                MinValueValidator(_EARLIEST, message),
+                MaxValueValidator(_LATEST, message),
+            ]
+
+    def clean_network(self) -> IPNetwork | None:
+        text = self.cleaned_data["network"]
+        try:
+            return parse_network(text) if text else None
+        except AddressError as error:
+            raise forms.ValidationError(str(error)) from None
+
+    def clean_country(self) -> str:
+        return str(self.cleaned_data["country"]).upper()
+
+    def clean_older(self) -> Position | None:
+        text = self.cleaned_data["older"]
+        try:
+            return Position.read(text) if text else None
+        except ValueError:
+            raise forms.ValidationError(
+                "This link to older requests is damaged: start anew."
+            ) from None
+
+
+def visible(value: Any) -> Any:
+    r"""Return text in which what cannot be seen, or turns the text around it, stands as \u202e."""
+    if isinstance(value, tuple):
+        return tuple(visible(word) for word in value)
+    if not isinstance(value, str) or value.isprintable():
+        return value
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in value)
+
+
+def shown(row: RequestLog) -> RequestLog:
+    """Return the row with all of its texts visible. It is only looked at, never saved."""
+    for name, value in list(vars(row).items()):
+        setattr(row, name, visible(value))
+    return row
+
+
+class LogList(ChangeList):
+    """The list's own way to its rows; the rest of the page is the admin's."""
+
+    question: Question
+    page: Page
+    out_of_time = False
+
+    def get_queryset(
+        self, request: HttpRequest, exclude_parameters: list[str | None] | None = None
+    ) -> QuerySet[RequestLog]:
+        # Not the admin's: it would filter by any column that the address names.
+        return RequestLog.objects.none()
+
+    def get_results(self, request: HttpRequest) -> None:
+        self.question = Question(request.GET)
+        self.page = self.answer()
+        self.result_list = [shown(row) for row in self.page.rows]
+        self.result_count = len(self.result_list)
+        self.full_result_count = None
+        self.show_full_result_count = self.show_admin_actions = False
+        self.can_show_all = self.multi_page = False
+
+    def answer(self) -> Page:
+        if not self.question.is_valid():
+            return Page([])
+        try:
+            with TimeBudget(current().query_time_budget).spending():
+                return find(Asked(**self.question.cleaned_data))
+        except OutOfTime:
+            self.out_of_time = True
+            return Page([])
+
+    def get_ordering_field_columns(self) -> dict[int, Literal["desc", "asc"]]:
+        return {}  # the order is always the newest first
+
+    def older_url(self) -> str:
+        return self.get_query_string({"older": str(self.page.older)})
+
+    def newest_url(self) -> str:
+        return self.get_query_string(remove=["older"])
+
+
+def time_with_zone() -> str:
+    return f"time ({get_current_timezone_name()})"
+
+
+@admin.register(RequestLog)
+class RequestLogAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+    list_display = (
+        "time",
+        "address",
+        "place",
+        "method",
+        "short_path",
+        "status",
+        "verdict",
+        "username",
+        "milliseconds",
+        "source",
+    )
+    list_per_page = PAGE
+    show_full_result_count = False
+    actions = None
+    fields = readonly_fields = (
+        "time",
+        "address",
+        "counting_key",
+        "country",
+        "city",
+        "asn",
+        "method",
+        "host",
+        "path",
+        "normal_path",
+        "query",
+        "status",
+        "duration_ms",
+        "verdict",
+        "tags",
+        "username",
+        "user_pk",
+        "user_agent",
+        "referer",
+        "operations",
+        "request_id",
+        "source",
+        "recorded",
+        "id",
+    )
+
+    class Media:
+        css = {"all": ["tracking/admin.css"]}
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return LogList
+
+    def get_object(self, *args: Any, **kwargs: Any) -> RequestLog | None:
+        row = super().get_object(*args, **kwargs)
+        return None if row is None else shown(row)
+
+    @admin.display(description=lazy(time_with_zone, str)())
+    def time(self, row: RequestLog) -> str:
+        return f"{localtime(row.at):%Y-%m-%d %H:%M:%S.%f}"
+
+    @admin.display(description="recorded at")
+    def recorded(self, row: RequestLog) -> str:
+        return f"{localtime(row.recorded_at):%Y-%m-%d %H:%M:%S.%f}"
+
+    @admin.display(empty_value="")
+    def place(self, row: RequestLog) -> str:
+        return f"{row.country} {row.city}".strip()
+
+    @admin.display(description="path")
+    def short_path(self, row: RequestLog) -> str:
+        return row.path if len(row.path) <= _LONGEST_CELL else f"{row.path[: _LONGEST_CELL - 1]}…"
+
+    @admin.display(description="ms")
+    def milliseconds(self, row: RequestLog) -> str:
+        return f"{row.duration_ms:.1f}"
