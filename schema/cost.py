@@ -5,7 +5,7 @@ fields pairwise. Each fragment is weighed once and its weight is added wherever 
 the work grows with the length of the document and not with what it expands to.
 
 Introspection goes deeper than any other query (GraphiQL's reaches 13 levels, this service's data
-fewer than 10), so what stands under `__schema` and `__type` has a depth of its own, and costs one.
+fewer than 10), so what stands under `__schema` and `__type` has a depth of its own and a fixed cost.
 How often its lists nest is bounded by graphql-core's MaxIntrospectionDepthRule.
 """
 
@@ -35,8 +35,10 @@ from graphql import (
 from schema.errors import Code, Refusal
 
 PAGE = 50  # rows of a page whose size is not given
+LARGEST_PAGE = 100
 PAGE_ARGUMENTS = frozenset({"first", "last", "top"})
 PAGE_FIELDS = frozenset({"edges", "nodes"})
+INTROSPECTION_COST = 2_000  # as the answers of its lists grow with the schema
 INTROSPECTION = frozenset({"__schema", "__type"})
 DEEPEST_NESTING = 100  # selection sets and fragments inside each other: Python's own stack
 
@@ -226,7 +228,7 @@ class Scale:
         if name in INTROSPECTION:
             weight.introspects = True
             self.check_depth(weight, self.allowed.introspection_depth)
-            weight.depth, weight.cost = 1, 1
+            weight.depth, weight.cost = 1, INTROSPECTION_COST
         else:
             weight.depth += 1
             weight.cost = 1 + rows * weight.cost
@@ -243,10 +245,10 @@ class Scale:
     def size(self, value: ValueNode) -> int:
         if isinstance(value, VariableNode):
             given = self.variables.get(value.name.value)
-            return max(given, 1) if isinstance(given, int) else PAGE
-        if isinstance(value, IntValueNode):
-            return max(int(value.value[:10]), 1)  # ten digits are over every limit already
-        return PAGE
+        else:
+            given = whole_number(value)
+        # A size outside the range costs nothing: the field itself refuses it.
+        return min(max(given, 1), LARGEST_PAGE) if isinstance(given, int) else PAGE
 
     def check(self, weight: Weight) -> None:
         """Return when this much is allowed. Raises Refusal (QUERY_TOO_COSTLY)."""
@@ -270,11 +272,15 @@ class Scale:
 def default_values(operations: Iterable[OperationDefinitionNode]) -> dict[str, object]:
     """Return the whole numbers that the variables of these operations have by default."""
     return {
-        definition.variable.name.value: int(definition.default_value.value[:10])
+        definition.variable.name.value: whole_number(definition.default_value)
         for operation in operations
         for definition in operation.variable_definitions
-        if isinstance(definition.default_value, IntValueNode)
     }
+
+
+def whole_number(value: ValueNode | None) -> int | None:
+    """Return a number from a document; nine digits of it, as int() is slow on thousands."""
+    return int(value.value[:9]) if isinstance(value, IntValueNode) else None
 
 
 def _forget(*, setting: str, **_: object) -> None:

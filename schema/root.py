@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import strawberry
+from django.conf import settings
 from django.http import HttpRequest
 from graphql import DocumentNode, GraphQLError, GraphQLSchema
 from strawberry.extensions import SchemaExtension
@@ -62,5 +63,5 @@ class Query(RequestQueries, StatisticsQueries, ServerQueries, NodeQueries):
 schema = Schema(
     query=Query,
     extensions=[PreparedDocument],
-    config=StrawberryConfig(scalar_map=SCALARS),
+    config=StrawberryConfig(scalar_map=SCALARS, disable_field_suggestions=not settings.DEBUG),
 )

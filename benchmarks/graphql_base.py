@@ -1,0 +1,91 @@
+"""What a trivial GraphQL query costs here, beside Strawberry's own view in the same process.
+
+    python -m benchmarks.graphql_base [--rounds 9] [--requests 200]
+
+Three stacks answer `{__typename}` by POST through Django's request factory, without middleware:
+`stock` is strawberry.django.views.GraphQLView over a plain Schema; `cached` is the same with
+Strawberry's own parser and validation caches; `ours` is schema.view. They take turns in every
+round, in changing order, and only the CPU time of this process counts. The goal is a ratio
+ours / stock of at most 0.5; read the ratios, because microseconds change with the machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+
+import django
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "project.settings")
+os.environ.setdefault("SECRET_KEY", "only-for-benchmarks-" + "0123456789" * 5)
+os.environ.setdefault("STATE_DIR", tempfile.mkdtemp(prefix="benchmark-"))
+django.setup()
+
+import strawberry  # noqa: E402
+from django.http import HttpRequest, HttpResponse  # noqa: E402
+from django.test import RequestFactory  # noqa: E402
+from strawberry.django.views import GraphQLView  # noqa: E402
+from strawberry.extensions import ParserCache, ValidationCache  # noqa: E402
+
+from schema.root import Query, schema  # noqa: E402
+from schema.view import graphql  # noqa: E402
+
+GOAL = 0.5
+CACHES = (lambda: ParserCache(maxsize=100), lambda: ValidationCache(maxsize=100))
+STACKS: dict[str, Callable[[HttpRequest], HttpResponse]] = {
+    "stock": GraphQLView.as_view(schema=strawberry.Schema(query=Query, config=schema.config)),
+    "cached": GraphQLView.as_view(
+        schema=strawberry.Schema(query=Query, config=schema.config, extensions=CACHES)
+    ),
+    "ours": graphql,
+}
+BODY = json.dumps({"query": "{__typename}"})
+HEADERS = {"accept": "application/json"}
+
+
+def once(name: str, requests: int) -> float:
+    """Return the CPU microseconds of one request, over `requests` of them."""
+    factory = RequestFactory()
+    asked = [
+        factory.post("/graphql/", BODY, content_type="application/json", headers=HEADERS)
+        for _ in range(requests)
+    ]
+    started = time.process_time()
+    for request in asked:
+        response = STACKS[name](request)
+    spent = time.process_time() - started
+    assert json.loads(response.content) == {"data": {"__typename": "Query"}}, response.content
+    return spent / requests * 1e6
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--requests", type=int, default=200)
+    arguments = parser.parse_args()
+    names = list(STACKS)
+    figures: dict[str, list[float]] = {name: [] for name in names}
+    for name in names:
+        once(name, 20)
+    for _ in range(arguments.rounds):
+        random.shuffle(names)
+        for name in names:
+            figures[name].append(once(name, arguments.requests))
+    for name, values in figures.items():
+        ratios = [value / stock for value, stock in zip(values, figures["stock"], strict=True)]
+        print(
+            f"{name:8} {min(values):7.1f} / {statistics.median(values):7.1f} / {max(values):7.1f}"
+            f" us CPU (min/median/max), {statistics.median(ratios):.2f} x stock"
+        )
+    best = min(figures["ours"]) / min(figures["stock"])
+    print(f"ours / stock, best rounds: {best:.2f}; the goal is at most {GOAL}")
+
+
+if __name__ == "__main__":
+    main()
