@@ -194,13 +194,13 @@ def requests_by_id(info: Info, pks: Iterable[int]) -> dict[int, RequestLog]:
 
 @strawberry.enum(description="What the list of requests can be ordered by.")
 class RequestLogOrderField(enum.Enum):
-    AT = strawberry.enum_value("at", description="The time; equal times by the row's number.")
+    AT = strawberry.enum_value("AT", description="The time; equal times by the row's number.")
 
 
 @strawberry.enum(description="Which end of the list comes first.")
 class OrderDirection(enum.Enum):
-    ASC = strawberry.enum_value("asc", description="The smallest or oldest first.")
-    DESC = strawberry.enum_value("desc", description="The largest or newest first.")
+    ASC = strawberry.enum_value("ASC", description="The smallest or oldest first.")
+    DESC = strawberry.enum_value("DESC", description="The largest or newest first.")
 
 
 @strawberry.input(description="The order of the list of requests.")
@@ -213,7 +213,8 @@ class RequestLogOrder:
     )
 
 
-NEWEST_FIRST = RequestLogOrder()
+# As a caller would write it: graphql-core reads defaults like input.
+NEWEST_FIRST: Any = {"field": "AT", "direction": "DESC"}
 
 
 @strawberry.type
@@ -247,7 +248,7 @@ class RequestQueries:
         require(info, PERMISSION)
         asked = paging(first, after, last, before)
         rows = Row.objects.filter(matching(filter, timezone.now()))
-        ascending = (order or NEWEST_FIRST).direction is OrderDirection.ASC
+        ascending = (order or RequestLogOrder()).direction is OrderDirection.ASC
         started = monotonic()
         with within_budget(info, NARROW):
             page = read_page(rows.values_list(*COLUMNS), asked, ascending)
