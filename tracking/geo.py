@@ -22,12 +22,11 @@ from datetime import UTC, datetime
 from functools import lru_cache, partial
 from itertools import islice
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
-import geoip2.database
 import maxminddb
-from geoip2.errors import AddressNotFoundError
-from geoip2.models import ASN, Country
+import maxminddb.reader
+from geoip2.models import ASN, City
 
 from tracking.conf import MIB, current
 from tracking.engine.address import IPAddress, shown
@@ -38,22 +37,13 @@ __all__ = ["NOWHERE", "Database", "GeoFileError", "Place", "Reader", "locate", "
 logger = logging.getLogger(__name__)
 
 CHECK_SECONDS = 30.0  # how long a changed file may go unnoticed
-CACHED_ADDRESSES = 16_384
+REMEMBERED_ADDRESSES = 16_384
+REMEMBERED_RECORDS = 32_768  # of a file
 SAMPLED_NETWORKS = 1_000  # of a file, to learn what it knows
-LONGEST_TYPE = 64
 KINDS = ("city", "country", "asn")
-
-# MaxMind's database types (a part of the name), and the method of geoip2 that reads each.
 MAXMIND = ("GeoIP2-", "GeoLite2-")
-MAXMIND_METHODS = (
-    ("Enterprise", "enterprise"),
-    ("City", "city"),
-    ("Country", "country"),
-    ("GeoLite2-ASN", "asn"),
-    ("GeoIP2-ISP", "isp"),
-)
+MAXMIND_NETWORKS = ("GeoLite2-ASN", "GeoIP2-ISP")
 
-Finder: TypeAlias = Callable[[IPAddress], Place]
 Signature: TypeAlias = tuple[int, ...]
 
 
@@ -64,7 +54,7 @@ class Database:
     name: str
     type: str
     kinds: tuple[str, ...]  # a part of KINDS
-    built: datetime | None
+    built: datetime
 
 
 class GeoFileError(Exception):
@@ -100,8 +90,9 @@ def reset() -> None:
 class Reader:
     """One MMDB file, served from a private copy.
 
-    Only a mapped file is fast, and a mapped file that somebody truncates in place kills the
-    process (SIGBUS). So the file is copied to an unlinked one that nobody else can reach.
+    A mapped file that somebody truncates in place kills the process (SIGBUS), and to hold files
+    in memory costs each process their size. So the file is copied to an unlinked one that nobody
+    else can reach, and that one is mapped.
     """
 
     def __init__(self, path: Path) -> None:
@@ -110,15 +101,13 @@ class Reader:
         self._complained = False
         with _private_copy(path) as (copy, self.signature):
             try:
-                raw = maxminddb.open_database(copy)
-                written = raw.metadata()
-                self._only_ipv4 = written.ip_version == 4
-                self._find = _finder(copy, raw)
+                self._records = _Records(copy)
+                written = self._records.metadata()
                 self.about = Database(
                     name=path.name,
-                    type=printable(written.database_type, LONGEST_TYPE) or "",
-                    kinds=self._sampled_kinds(raw),
-                    built=_moment(written.build_epoch),
+                    type=printable(written.database_type, 64) or "",
+                    kinds=self._sampled_kinds(),
+                    built=datetime.fromtimestamp(written.build_epoch, UTC),
                 )
             except OSError:
                 raise
@@ -129,19 +118,58 @@ class Reader:
 
     def find(self, address: IPAddress) -> Place:
         """Return what this file knows of an address. Never raises."""
-        if self._only_ipv4 and address.version == 6:
-            return NOWHERE
         try:
-            return self._find(address)
+            return self._records.place(address)
         except Exception as error:  # noqa: BLE001 - a damaged record fails in any way
             if not self._complained:
                 self._complained = True
                 logger.warning("Geolocation: %s has damaged records: %s", self._path, _said(error))
             return NOWHERE
 
-    def _sampled_kinds(self, raw: maxminddb.Reader) -> tuple[str, ...]:
-        places = [self.find(network[0]) for network, _ in islice(raw, SAMPLED_NETWORKS)]
+    def _sampled_kinds(self) -> tuple[str, ...]:
+        networks = islice(self._records, SAMPLED_NETWORKS)
+        places = [self._records.place(network[0]) for network, _ in networks]
         return tuple(kind for kind in KINDS if any(getattr(place, kind) for place in places))
+
+
+class _Records(maxminddb.reader.Reader):
+    """maxminddb's reader in Python, which remembers what each record says.
+
+    Its reader in C trusts the file: one damaged byte can make it write where it should not (it
+    takes whatever stands where the key of a map should be for text). To decode a record is what
+    costs here, but most networks share theirs with others; then this is as quick as C.
+    """
+
+    def __init__(self, file: str) -> None:
+        super().__init__(file, maxminddb.MODE_MMAP)
+        self._interpret = _interpreter(str(self.metadata().database_type))
+        self._places: dict[int, Place] = {}
+
+    def place(self, address: IPAddress) -> Place:
+        if address.version > self.metadata().ip_version:
+            return NOWHERE
+        pointer, _ = self._find_address_in_tree(bytearray(address.packed))
+        place = self._places.get(pointer) if pointer else NOWHERE
+        if place is None:
+            if len(self._places) >= REMEMBERED_RECORDS:
+                self._places.clear()
+            place = self._places[pointer] = self._interpret(self._resolve_data_pointer(pointer))
+        return place
+
+
+def _interpreter(kind: str) -> Callable[[Any], Place]:
+    if not kind.startswith(MAXMIND):
+        return place_in
+    return _maxmind_network if kind.startswith(MAXMIND_NETWORKS) else _maxmind_place
+
+
+def _maxmind_place(record: Any) -> Place:
+    found = City(("en",), **record)  # Country and Enterprise records have the same form
+    return place_of(found.country.iso_code, found.city.name, found.traits.autonomous_system_number)
+
+
+def _maxmind_network(record: Any) -> Place:
+    return place_of(None, None, ASN("0.0.0.0", **record).autonomous_system_number)  # noqa: S104
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +187,7 @@ class _Loaded:
     files: dict[Path, Reader | _Refused]
     complaints: frozenset[str]
     readers: tuple[Reader, ...]
-    find: Finder
+    find: Callable[[IPAddress], Place]
 
 
 def _databases() -> _Loaded:
@@ -202,7 +230,7 @@ def _assembled(root: Path, files: dict[Path, Reader | _Refused], known: frozense
     for complaint in sorted(complaints - known):
         logger.warning("Geolocation: %s; the places it would tell stay unknown", complaint)
     logger.info("Geolocation: in use: %s", ", ".join(r.about.name for r in readers) or "nothing")
-    find = lru_cache(CACHED_ADDRESSES)(partial(_combined, tuple(readers)))
+    find = lru_cache(REMEMBERED_ADDRESSES)(partial(_combined, tuple(readers)))
     return _Loaded(files, frozenset(complaints), tuple(readers), find)
 
 
@@ -259,34 +287,6 @@ def _combined(readers: tuple[Reader, ...], address: IPAddress) -> Place:
         if country and city and asn:
             break
     return Place(country, city, asn)
-
-
-def _finder(file: str, raw: maxminddb.Reader) -> Finder:
-    kind = str(raw.metadata().database_type)
-    if kind.startswith(MAXMIND):
-        for part, method in MAXMIND_METHODS:
-            if part in kind:
-                return partial(_by_type, getattr(geoip2.database.Reader(file), method))
-    return lambda address: place_in(raw.get(address))
-
-
-def _by_type(answer: Callable[[IPAddress], Country | ASN], address: IPAddress) -> Place:
-    try:
-        found = answer(address)
-    except AddressNotFoundError:
-        return NOWHERE
-    if isinstance(found, ASN):
-        return place_of(None, None, found.autonomous_system_number)
-    city = getattr(found, "city", None)  # City and Enterprise have one, Country has not
-    asn = found.traits.autonomous_system_number
-    return place_of(found.country.iso_code, city and city.name, asn)
-
-
-def _moment(epoch: object) -> datetime | None:
-    try:
-        return datetime.fromtimestamp(int(str(epoch)), UTC)
-    except (ValueError, OverflowError, OSError):
-        return None
 
 
 def _said(error: Exception) -> str:
