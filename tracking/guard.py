@@ -14,7 +14,7 @@ from django.utils.functional import LazyObject, empty
 
 from tracking import background, conf, journal
 from tracking.engine.forwarding import client_address
-from tracking.engine.text import redacted_query, redacted_url
+from tracking.engine.text import redacted_query, redacted_url, split_target
 from tracking.engine.visit import Record, Visit
 from tracking.models import LIVE
 
@@ -113,7 +113,4 @@ def _target(request: HttpRequest) -> tuple[str, str]:
         sent = getattr(request, "scope", {}).get("raw_path")
         path = sent.decode("latin-1") if sent else quote(request.path, safe="/!$&'()*+,;=:@~")
         return path, request.META.get("QUERY_STRING", "")
-    if not raw.startswith("/"):  # the absolute form, as proxies are asked
-        raw = "/" + raw.partition("://")[2].partition("/")[2]
-    path, _, query = raw.partition("?")
-    return path, query
+    return split_target(raw)

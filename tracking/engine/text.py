@@ -80,6 +80,14 @@ def redacted_url(url: str, more_names: tuple[str, ...] = ()) -> str:
     return url + question + query + hash_mark + redacted_query(fragment, more_names)
 
 
+def split_target(target: str) -> tuple[str, str]:
+    """Return path and query of a request target, which proxies are sent in absolute form."""
+    if not target.startswith("/") and "://" in target:
+        target = "/" + target.partition("://")[2].partition("/")[2]
+    path, _, query = target.partition("?")
+    return path, query
+
+
 def is_secret(name: str, more_names: tuple[str, ...] = ()) -> bool:
     """Tell whether a parameter of this name (as sent, percent escapes and all) carries a secret."""
     plain = unquote_plus(name).lower()
