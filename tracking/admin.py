@@ -161,11 +161,11 @@ class RequestLogAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     list_display = (
         "time",
         "address",
-        "place",
         "method",
         "short_path",
         "status",
         "verdict",
+        "place",
         "username",
         "milliseconds",
         "source",
