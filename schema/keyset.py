@@ -176,7 +176,10 @@ def _at(position: Position) -> Func:
 
 
 def _row(*columns: F | Value) -> Func:
-    """Return an SQL row value: `(at, id) < (x, y)` is one range of the index in both stores."""
+    """Return an SQL row value, so that `(at, id) < (x, y)` is one range of the index.
+
+    SQLite seeks by `at` alone, and then passes over the rows of the very same microsecond.
+    """
     return Func(*columns, template="(%(expressions)s)", output_field=TextField())
 
 
