@@ -7,3 +7,6 @@ class TrackingConfig(AppConfig):
     name = "tracking"
     verbose_name = "Security record"
     default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        from tracking import checks  # noqa: F401, PLC0415 - Django is ready for it only now

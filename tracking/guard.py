@@ -24,8 +24,32 @@ REQUEST_ID_HEADER = "X-Request-ID"
 _LONGEST = 4096  # of any one text in the journal; the table cuts further, after escaping
 
 
-def open(request: HttpRequest) -> Visit:  # noqa: A001 - a request is opened and closed
-    """Return what is known of a request, and hang it on the request as `visit`."""
+def open(request: HttpRequest) -> None:  # noqa: A001 - a request is opened and closed
+    """Hang what is known of a request on it, as `request.visit`."""
+    try:
+        request.visit = _visit(request)  # type: ignore[attr-defined]
+    except Exception:
+        logger.exception("A request could not be recorded")
+
+
+def close(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
+    """Put the request on record with its answer; the one exit of every request.
+
+    Nothing here fails or delays the answer: what cannot be recorded is told in the log.
+    """
+    visit: Visit | None = getattr(request, "visit", None)
+    if visit is None:
+        return response
+    response[REQUEST_ID_HEADER] = visit.request_id
+    try:
+        journal.mine().append(_record(visit, request, response))
+        background.ensure()
+    except Exception:
+        logger.exception("Request %s could not be recorded", visit.request_id)
+    return response
+
+
+def _visit(request: HttpRequest) -> Visit:
     configuration = conf.current()
     meta = request.META
     client = client_address(
@@ -38,7 +62,7 @@ def open(request: HttpRequest) -> Visit:  # noqa: A001 - a request is opened and
         meta.pop("HTTP_X_FORWARDED_PROTO", None)
     path, query = _target(request)
     names = configuration.redacted_names
-    visit = Visit(
+    return Visit(
         at=datetime.now(UTC),
         started=time.perf_counter(),
         request_id=os.urandom(16).hex(),
@@ -51,24 +75,6 @@ def open(request: HttpRequest) -> Visit:  # noqa: A001 - a request is opened and
         referer=redacted_url(meta.get("HTTP_REFERER", "")[:_LONGEST], names),
         tags=("malformed_forwarding",) if client.flagged else (),
     )
-    request.visit = visit  # type: ignore[attr-defined]
-    return visit
-
-
-def close(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
-    """Put the request on record with its answer; the one exit of every request.
-
-    Nothing here fails or delays the answer: what cannot be recorded is counted as dropped.
-    """
-    visit: Visit | None = getattr(request, "visit", None)
-    if visit is not None:
-        response[REQUEST_ID_HEADER] = visit.request_id
-        try:
-            journal.mine().append(_record(visit, request, response))
-            background.ensure()
-        except Exception:
-            logger.exception("Request %s could not be recorded", visit.request_id)
-    return response
 
 
 def _record(visit: Visit, request: HttpRequest, response: HttpResponseBase) -> Record:

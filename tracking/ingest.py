@@ -11,7 +11,7 @@ import hashlib
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import BinaryIO, NamedTuple, Protocol, cast
 
 from tracking import conf, recorder
 from tracking.engine.accesslog import LineError, parse_line
@@ -78,7 +78,7 @@ class Ingest:
         """
         head, chunks = _begun(stream)
         if head.startswith(GZIP_MAGIC):
-            head, chunks = _begun(gzip.GzipFile(mode="rb", fileobj=_Chunks(chunks)))
+            head, chunks = _begun(gzip.GzipFile(fileobj=cast(BinaryIO, _Chunks(chunks))))
         if head:
             self._record(_position(head), chunks)
         return self.summary

@@ -6,6 +6,7 @@ from django.utils import timezone
 from huey import crontab
 from huey.contrib.djhuey import close_db, db_periodic_task, on_startup
 
+from tracking import drainer, retention
 from tracking.models import Counter
 
 HEARTBEAT = "huey.heartbeat"
@@ -15,6 +16,19 @@ HEARTBEAT = "huey.heartbeat"
 def beat() -> None:
     """Leave a sign of life every minute; `/readyz` looks at its age."""
     Counter.objects.update_or_create(name=HEARTBEAT, defaults={"updated_at": timezone.now()})
+
+
+@db_periodic_task(crontab())
+def drain_journal() -> None:
+    """Adopt what dead processes left, and do all the draining where background threads are off."""
+    drainer.drain()
+    drainer.bound()
+    drainer.clear()
+
+
+@db_periodic_task(crontab(minute="17"))
+def forget_old_requests() -> None:
+    retention.forget(timezone.now())
 
 
 @on_startup("heartbeat")

@@ -1,0 +1,83 @@
+"""Misconfiguration, told at start: every check has an id and says what to do.
+
+Errors of the TRACKING_* settings have the ids that stand in `tracking.conf.SETTINGS`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from typing import Any
+
+from django.conf import settings
+from django.core import checks
+from django.core.checks import CheckMessage, Error, Tags, register
+from django.db import DatabaseError, connection
+
+from tracking import conf
+
+VISIT_MIDDLEWARE = "tracking.middleware.VisitMiddleware"
+VENDORS = {"sqlite", "postgresql"}
+
+
+@register()
+def settings_are_usable(**_: Any) -> list[CheckMessage]:
+    wrong: list[CheckMessage] = [Error(text, id=check_id) for check_id, text in conf.problems()]
+    return wrong or list(_consequences())
+
+
+@register(Tags.database)
+def sqlite_lets_readers_go_on(
+    databases: Iterable[str] | None = None, **_: Any
+) -> list[CheckMessage]:
+    if not databases or connection.vendor != "sqlite" or _is_write_ahead():
+        return []
+    return [
+        checks.Warning(
+            'SQLite makes readers wait for writers here: add "init_command":'
+            ' "PRAGMA journal_mode=WAL;" to the OPTIONS of the database.',
+            id="tracking.W003",
+        )
+    ]
+
+
+def _consequences() -> Iterable[CheckMessage]:
+    """What the settings, each usable by itself, mean together."""
+    configuration = conf.current()
+    if not settings.USE_TZ:
+        yield Error("Set USE_TZ = True: the record keeps its times in UTC.", id="tracking.E020")
+    if connection.vendor not in VENDORS:
+        yield Error(
+            f"The record cannot be kept in {connection.display_name}: use PostgreSQL, or SQLite"
+            " on a small site.",
+            id="tracking.E021",
+        )
+    if os.path.lexists(configuration.state_dir) and not os.access(configuration.state_dir, os.W_OK):
+        yield Error(
+            f"TRACKING_STATE_DIR: {configuration.state_dir} cannot be written by this user.",
+            id="tracking.E022",
+        )
+    if VISIT_MIDDLEWARE not in settings.MIDDLEWARE:
+        yield checks.Warning(
+            f"Nothing is recorded: put {VISIT_MIDDLEWARE} first in MIDDLEWARE.", id="tracking.W001"
+        )
+    if not configuration.background_thread:
+        yield checks.Warning(
+            "TRACKING_BACKGROUND_THREAD is off: run `manage.py drain` every few seconds, or the"
+            " Huey worker, or records never reach the database.",
+            id="tracking.W002",
+        )
+    if any(network.prefixlen == 0 for network in configuration.trusted_proxies):
+        yield checks.Warning(
+            "TRACKING_TRUSTED_PROXIES trusts everybody: anyone can then claim any address.",
+            id="tracking.W004",
+        )
+
+
+def _is_write_ahead() -> bool:
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("PRAGMA journal_mode")
+            return cursor.fetchone()[0] in {"wal", "memory"}
+    except DatabaseError:
+        return True
