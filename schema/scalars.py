@@ -73,7 +73,10 @@ def read_duration(text: str) -> timedelta:
         parts = {unit: int(count) for unit, count in iso.groupdict("0").items()}
     else:
         raise ValueError(f"{shown(text)} is not a duration: write it like PT1H, 15m, 4h or 7d")
-    span = timedelta(**parts)
+    try:
+        span = timedelta(**parts)
+    except OverflowError:
+        span = timedelta.max
     if not timedelta() < span <= LONGEST_DURATION:
         raise ValueError(f"{shown(text)}: a duration is more than 0 and at most 36500 days")
     return span

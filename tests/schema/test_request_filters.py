@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from ipaddress import ip_address, ip_network
 from typing import Any
@@ -94,38 +95,43 @@ def holds(facts: dict[str, Any], asked: dict[str, Any]) -> bool:
 
 
 def _holds(facts: dict[str, Any], name: str, value: Any) -> bool:
-    address = ip_address(facts["address"])
+    answer = ORACLE[name](facts, value) if name in ORACLE else facts[name] == value
+    return bool(answer)
+
+
+def during(facts: dict[str, Any], value: dict[str, str | None]) -> bool:
     at = NOON + timedelta(seconds=facts["seconds"])
-    times = {key: datetime.fromisoformat(text) for key, text in value.items() if text} if (
-        name == "at"
-    ) else {}  # fmt: skip
-    match name:
-        case "at":
-            return times.get("gte", at) <= at and ("lt" not in times or at < times["lt"])
-        case "address" | "username" | "source":
-            return bool(facts[name] == value)
-        case "network":
-            network = ip_network(value)
-            return address.version == network.version and address in network
-        case "country" | "asn" | "method" | "verdict":
-            return facts[name] in value
-        case "status":
-            low, high = value.get("gte"), value.get("lte")
-            status = facts["status"]
-            return (low is None or low <= status) and (high is None or status <= high)
-        case "path":
-            return bool(facts["path"].startswith(value.get("startsWith", "")))
-        case "operation":
-            return value in facts["operations"]
-        case "tag":
-            return any(tag in facts["tags"] for tag in value)
-        case "AND":
-            return all(holds(facts, nested) for nested in value)
-        case "OR":
-            return any(holds(facts, nested) for nested in value)
-        case "NOT":
-            return not holds(facts, value)
-    raise AssertionError(name)
+    gte, lt = (value.get(key) and datetime.fromisoformat(value[key] or "") for key in ("gte", "lt"))
+    return not (gte and at < gte) and not (lt and at >= lt)
+
+
+def inside(facts: dict[str, Any], value: str) -> bool:
+    address, network = ip_address(facts["address"]), ip_network(value)
+    return address.version == network.version and address in network
+
+
+def between(facts: dict[str, Any], value: dict[str, int | None]) -> bool:
+    gte, lte = value.get("gte"), value.get("lte")
+    return not (gte is not None and facts["status"] < gte) and not (
+        lte is not None and facts["status"] > lte
+    )
+
+
+ORACLE: dict[str, Callable[[dict[str, Any], Any], bool]] = {
+    "at": during,
+    "network": inside,
+    "country": lambda facts, value: facts["country"] in value,
+    "asn": lambda facts, value: facts["asn"] in value,
+    "method": lambda facts, value: facts["method"] in value,
+    "verdict": lambda facts, value: facts["verdict"] in value,
+    "status": between,
+    "path": lambda facts, value: facts["path"].startswith(value.get("startsWith", "")),
+    "operation": lambda facts, value: value in facts["operations"],
+    "tag": lambda facts, value: not set(value).isdisjoint(facts["tags"]),
+    "AND": lambda facts, value: all(holds(facts, nested) for nested in value),
+    "OR": lambda facts, value: any(holds(facts, nested) for nested in value),
+    "NOT": lambda facts, value: not holds(facts, value),
+}
 
 
 @given(facts=ROWS, asked=filters(3))
@@ -144,13 +150,11 @@ def test_a_filter_agrees_with_the_same_question_in_python(
                     for one in facts])  # fmt: skip
     answer = told(
         client,
-        """query Q($filter: RequestLogFilter) { requestLogs(filter: $filter, order: {direction: ASC})
-           { nodes { requestId id } totalCount { value exact } } }""",
+        """query Q($filter: RequestLogFilter)
+           { requestLogs(filter: $filter) { nodes { id } totalCount { value exact } } }""",
         filter=asked,
     )["requestLogs"]
     expected = {saved.pk for saved, one in zip(rows, facts, strict=True) if holds(one, asked)}
-    found = RequestLog.objects.filter(pk__in=expected).count()
-    assert found == len(expected)
     assert {decoded(node["id"]) for node in answer["nodes"]} == expected
     assert answer["totalCount"] == {"value": len(expected), "exact": True}
 

@@ -1,0 +1,55 @@
+"""schema.graphql is what the service answers, and everything in it says what it means."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from graphql import (
+    GraphQLEnumType,
+    GraphQLInputObjectType,
+    GraphQLInterfaceType,
+    GraphQLNonNull,
+    GraphQLObjectType,
+)
+
+from schema.root import schema
+
+FILE = Path(__file__).resolve().parents[2] / "schema.graphql"
+
+
+def described() -> Iterator[tuple[str, str | None]]:
+    """Yield (name, description) of every type, field, argument, enum value and input field."""
+    for name, kind in schema.core.type_map.items():
+        if name.startswith("__"):
+            continue
+        yield name, kind.description
+        if isinstance(kind, GraphQLEnumType):
+            yield from ((f"{name}.{key}", value.description) for key, value in kind.values.items())
+        elif isinstance(kind, GraphQLInputObjectType):
+            yield from ((f"{name}.{key}", field.description) for key, field in kind.fields.items())
+        elif isinstance(kind, GraphQLObjectType | GraphQLInterfaceType):
+            for key, field in kind.fields.items():
+                yield f"{name}.{key}", field.description
+                for argument, value in field.args.items():
+                    yield f"{name}.{key}({argument}:)", value.description
+
+
+def test_the_file_is_the_schema() -> None:
+    assert FILE.read_text().strip() == schema.as_str().strip(), "run: make schema"
+
+
+@pytest.mark.parametrize(("name", "description"), list(described()))
+def test_everything_is_described(name: str, description: str | None) -> None:
+    assert description, name
+    assert description != name
+
+
+def test_root_fields_are_nullable() -> None:
+    query = schema.core.query_type
+    assert query is not None
+    strict = [
+        name for name, field in query.fields.items() if isinstance(field.type, GraphQLNonNull)
+    ]
+    assert strict == []
