@@ -4,9 +4,9 @@ The document is weighed after parsing and before validation, because validation 
 fields pairwise. Each fragment is weighed once and its weight is added wherever it is spread, so
 the work grows with the length of the document and not with what it expands to.
 
-Introspection goes deeper than any other query (GraphiQL's reaches 13 levels, this service's data
-fewer than 10), so what stands under `__schema` and `__type` has a depth of its own and a fixed cost.
-How often its lists nest is bounded by graphql-core's MaxIntrospectionDepthRule.
+Introspection goes deeper than any other query: that of GraphiQL has 13 levels, those for data have
+fewer than 10. So what stands under `__schema` and `__type` has a depth of its own and a fixed cost,
+and how often its lists nest is bounded by graphql-core's MaxIntrospectionDepthRule.
 """
 
 from __future__ import annotations
@@ -121,8 +121,12 @@ class Weight:
         self.sized_by_variables |= other.sized_by_variables
 
 
-def weigh(document: DocumentNode, variables: Mapping[str, object], allowed: Limits) -> Weight:
+def weigh(
+    document: DocumentNode, variables: Mapping[str, object] | None, allowed: Limits
+) -> Weight:
     """Return what all operations of the document ask for, each of them being within the limits.
+
+    While the variables are not known (None), page sizes in variables count as one row.
 
     Raises Refusal: QUERY_TOO_COSTLY over a limit; GRAPHQL_VALIDATION_FAILED where fragments have
     the same name or contain themselves, because such documents have no weight.
@@ -139,7 +143,8 @@ def weigh(document: DocumentNode, variables: Mapping[str, object], allowed: Limi
             fragments[name] = definition
     if len(operations) > allowed.operations:
         raise too_costly("operations", allowed.operations, "send those that are not run apart")
-    scale = Scale(fragments, default_values(operations) | dict(variables), allowed)
+    known = None if variables is None else default_values(operations) | dict(variables)
+    scale = Scale(fragments, known, allowed)
     for name in fragments:
         scale.fragment(name, 0)  # validation reads fragments that are spread nowhere, too
     total = Weight()
@@ -158,7 +163,7 @@ class Scale:
     def __init__(
         self,
         fragments: Mapping[str, FragmentDefinitionNode],
-        variables: Mapping[str, object],
+        variables: Mapping[str, object] | None,
         allowed: Limits,
     ) -> None:
         self.fragments = fragments
@@ -244,7 +249,7 @@ class Scale:
 
     def size(self, value: ValueNode) -> int:
         if isinstance(value, VariableNode):
-            given = self.variables.get(value.name.value)
+            given = 1 if self.variables is None else self.variables.get(value.name.value)
         else:
             given = whole_number(value)
         # A size outside the range costs nothing: the field itself refuses it.

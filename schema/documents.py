@@ -127,7 +127,7 @@ def _read(text: str, allowed: Limits, suggestions: bool) -> Document:
         raise too_costly("lines", allowed.lines, "send a shorter document")
     parsed = _parse(text, allowed)
     try:
-        weight = weigh(parsed, {}, allowed)
+        weight = weigh(parsed, None, allowed)
     except Refusal as refusal:
         return Document(parsed, (refusal.with_traceback(None),))
     errors = validate(
