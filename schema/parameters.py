@@ -84,6 +84,8 @@ def body(request: HttpRequest) -> bytes:
         reject("The body did not arrive whole.")
     if len(found) > limit or declared_length(request) > limit:
         reject(f"The body is longer than {limit:,} bytes: send a shorter request.")
+    if not found:  # WSGI servers hand on nothing of a body that came in chunks
+        reject("The body is empty: send a JSON object, with its Content-Length.")
     return found
 
 

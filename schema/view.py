@@ -71,7 +71,7 @@ def negotiate(request: HttpRequest) -> str:
     """Return the media type of the answer; a page is offered where nothing is asked."""
     is_question = request.method == "POST" or "query" in request.GET
     offered = (JSON, GRAPHQL_JSON) if is_question else (JSON, GRAPHQL_JSON, HTML)
-    chosen = preferred(request.headers.get("Accept") or "*/*", offered)
+    chosen = preferred(request.META.get("HTTP_ACCEPT") or "*/*", offered)
     if chosen is None:
         raise Rejection(
             HTTPStatus.NOT_ACCEPTABLE,
@@ -103,7 +103,7 @@ def authenticate(request: HttpRequest) -> None:
     by Django's token that it was not sent by another site. Everybody else is anonymous, and
     neither the user nor the session is looked at for him.
     """
-    if settings.SESSION_COOKIE_NAME not in request.COOKIES or "Authorization" in request.headers:
+    if settings.SESSION_COOKIE_NAME not in request.COOKIES or "HTTP_AUTHORIZATION" in request.META:
         request.user = AnonymousUser()
         return
     reason = CsrfCheck(graphql).process_view(request, answer, (), {})
