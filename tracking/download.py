@@ -32,7 +32,7 @@ GZIP = b"\x1f\x8b"
 # Validators an answer may carry, and the header that sends each back.
 _CONDITIONS = {"ETag": "If-None-Match", "Last-Modified": "If-Modified-Since"}
 
-Advance = Callable[[int, int | None], None]  # so many bytes more, of so many in all
+Advance = Callable[[int, int | None], None]  # so many bytes more (0 at the start), of so many
 
 
 class DownloadError(Exception):
@@ -65,6 +65,7 @@ def fetch(
         total = _length(answer)
         if total is not None and total > limit:
             raise RefusedError(f"{host(url)} offers {total} bytes; at most {limit} are taken")
+        advance(0, total)
         size = 0
         while chunk := _next(answer, url):
             size += len(chunk)

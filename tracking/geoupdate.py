@@ -178,10 +178,11 @@ def _installed(
             raise RefusedError(f"{new.type} is no database of edition {order.edition} ({knows})")
         if old and new.built < old.built and not order.force:
             return _older(order, present, new)
-        download.put_in_place(part, present.path)
+        unchanged = digest == present.about.get("sha256")
+        if not unchanged:
+            download.put_in_place(part, present.path)
     finally:
         part.unlink(missing_ok=True)
-    unchanged = digest == present.about.get("sha256")
     present.write_sidecar(origin | _described(new) | {"edition": order.edition, "sha256": digest})
     if unchanged:
         return "current", f"{present.path} is what the source has."

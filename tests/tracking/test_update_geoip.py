@@ -347,6 +347,19 @@ def test_a_dripping_server_is_given_up(
     assert (status, "took more than" in told) == (3, True)
 
 
+def test_progress_starts_anew_with_each_download(folder: Path, server: Server) -> None:
+    sizes = {}
+    for edition, record in (("city", CITY), ("asn", ASN)):
+        body = gzip.compress(database(folder, f"DBIP-{edition}", record))
+        server.answers[f"/{edition}-this.gz"] = sending(body)
+        sizes[edition] = len(body)
+    steps: list[tuple[int, int | None]] = []
+    orders = [geoupdate.Order(edition=edition) for edition in sizes]
+    geoupdate.update(orders, lambda more, total: steps.append((more, total)))
+    assert [total for more, total in steps if more == 0] == list(sizes.values())
+    assert sum(more for more, _ in steps) == sum(sizes.values())
+
+
 def test_force_takes_an_older_database(folder: Path, server: Server) -> None:
     server.answers["/new"] = sending(database(folder, day=2))
     server.answers["/old"] = sending(database(folder, day=1))

@@ -13,7 +13,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 from tqdm import tqdm
 
-from tracking.download import RefusedError
+from tracking.download import Advance, RefusedError
 from tracking.geoupdate import EDITIONS, Order, Outcome, editions, update
 
 UNREACHABLE = 3
@@ -96,10 +96,12 @@ def _credit(outcome: Outcome) -> str:
     return f"{about['attribution']} ({about['licence']}): where places are shown, link back to it."
 
 
-def _moving(bar: Any) -> Any:
+def _moving(bar: tqdm[Any]) -> Advance:
     def advance(more: int, total: int | None) -> None:
-        bar.total = total
-        bar.update(more)
+        if more:
+            bar.update(more)
+        else:
+            bar.reset(total)
 
     return advance
 
