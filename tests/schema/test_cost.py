@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -332,3 +333,19 @@ def test_fragments_weigh_what_they_would_weigh_written_out(main: str, bodies: li
     assert weighed.keys == expected.keys
     for each in ("depth", "aliases", "directives", "roots", "cost"):
         assert getattr(weighed, each) == getattr(expected, each), each
+
+
+def test_every_limit_is_described_with_its_default() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "graphql-http.md").read_text()
+    for name in Limits.__slots__:
+        assert f"| `{name}` | {getattr(Limits(), name):,} |" in page
+
+
+def test_each_fragment_is_weighed_once() -> None:
+    document = parse("{...F0} " + chain(18, "alive ...Unknown"))
+    started = time.thread_time()
+    weight = weigh(document, {}, Limits(**dict.fromkeys(Limits.__slots__, 10**9)))
+    assert time.thread_time() - started < SLOWEST
+    assert weight.keys == {"alive": 2**18}
+    spreads = 2**19 - 1 + 2**18  # the root's, both of each level's, and one beside each field
+    assert weight.fields == 2**18 + spreads
