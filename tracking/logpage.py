@@ -20,7 +20,7 @@ from tracking.fields import bounds
 from tracking.models import RequestLog, RequestLogQuerySet
 
 PAGE = 50
-SCAN = 50_000
+SCAN = 20_000
 FEW = 2_000  # rows of a network that are looked up one by one; more are found by time
 
 REFUSED = "REFUSED"  # asks for every verdict but ALLOWED
