@@ -29,6 +29,7 @@ from tracking.engine.visit import Record
 
 logger = logging.getLogger(__name__)
 
+_encode = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 _NEW_FILE = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 _HEADER = 18  # two fields of eight digits, a space behind each
 
@@ -164,7 +165,7 @@ def segments(directory: Path, series: str = "*-*") -> list[Path]:
 
 def framed(record: Record) -> bytes:
     """Return a record as the bytes of one line."""
-    body = json.dumps(record, separators=(",", ":")).encode("ascii")
+    body = _encode(record).encode("ascii")
     return b"\n%08x %08x %b\n" % (len(body), zlib.crc32(body), body)
 
 

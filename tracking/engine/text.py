@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from urllib.parse import unquote, unquote_plus
 
 REDACTED = "[redacted]"
@@ -88,6 +89,7 @@ def split_target(target: str) -> tuple[str, str]:
     return path, query
 
 
+@lru_cache(maxsize=4096)
 def is_secret(name: str, more_names: tuple[str, ...] = ()) -> bool:
     """Tell whether a parameter of this name (as sent, percent escapes and all) carries a secret."""
     plain = unquote_plus(name).lower()
