@@ -37,6 +37,7 @@ from schema.keyset import cursor_writer  # noqa: E402
 from schema.view import graphql  # noqa: E402
 from tracking.models import RequestLog  # noqa: E402
 
+GOAL, DEEP_GOAL = 0.3, 1.2
 FIELDS = "id at address method host path status durationMs country asn userAgent"
 PAGE = f"{{ edges {{ node {{ {FIELDS} }} }} pageInfo {{ hasNextPage endCursor }} }}"
 ORDERING = "ordering: [{at: DESC}, {id: DESC}]"
@@ -226,6 +227,8 @@ def main() -> None:
     deep, first = found[f"this service, page {pages:,}"], found["this service, page 1"]
     print(f"page {pages:,} costs {min(deep) / min(first):.2f} of page 1")
     questions(min(arguments.rounds, 5))
+    if min(first) > GOAL * min(found["stock, page 1"]) or min(deep) > DEEP_GOAL * min(first):
+        raise SystemExit(f"missed: page 1 at most {GOAL} of stock, deep at most {DEEP_GOAL} of it")
 
 
 if __name__ == "__main__":

@@ -6,9 +6,10 @@ import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import pytest
 from django.contrib.auth.models import Permission
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 
 from tracking.models import RequestLog
 from users.models import User
@@ -76,6 +77,18 @@ def refused(client: Client, query: str, **variables: Any) -> tuple[str, str]:
     return error["extensions"]["code"], error["message"]
 
 
-@pytest.fixture
-def client_of_reader(db: None) -> Client:
-    return reader()
+def statements(client: Client, query: str, **variables: Any) -> list[str]:
+    """Return the SQL that a query sends to the record."""
+    with CaptureQueriesContext(connection) as captured:
+        told(client, query, **variables)
+    table = RequestLog._meta.db_table
+    return [query["sql"] for query in captured.captured_queries if table in query["sql"]]
+
+
+def plan_of(sql: str) -> str:
+    """Return how the database would run a statement."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            ("EXPLAIN " if connection.vendor == "postgresql" else "EXPLAIN QUERY PLAN ") + sql
+        )
+        return "\n".join(str(line[-1]) for line in cursor.fetchall())

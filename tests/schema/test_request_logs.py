@@ -11,13 +11,12 @@ import pytest
 from django.contrib.auth.models import Permission
 from django.db import connection
 from django.test import Client
-from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from schema.keyset import cursor_writer
-from tests.schema.record import NOON, ask, reader, record, refused, row, told
+from tests.schema.record import NOON, ask, plan_of, reader, record, refused, row, statements, told
 from tracking.models import RequestLog
 from users.models import User
 
@@ -467,13 +466,6 @@ def test_any_written_cursor_can_be_read(client: Client, at: datetime) -> None:
 # What it costs
 
 
-def statements(client: Client, query: str, **variables: Any) -> list[str]:
-    with CaptureQueriesContext(connection) as captured:
-        told(client, query, **variables)
-    table = RequestLog._meta.db_table
-    return [query["sql"] for query in captured.captured_queries if table in query["sql"]]
-
-
 def test_a_page_is_one_statement_wherever_it_lies_and_the_count_is_another(
     client: Client,
 ) -> None:
@@ -519,9 +511,20 @@ def test_a_later_page_is_one_range_of_the_index(client: Client) -> None:
         assert "(at<?)" in plan or "(at>?)" in plan or "Index Cond: (ROW(at, id)" in plan
 
 
-def plan_of(sql: str) -> str:
+@pytest.mark.parametrize(
+    ("filter_", "index"),
+    [
+        ({"tag": ["sqli"]}, "requestlog_tagged_at"),
+        ({"verdict": ["BLOCKED", "LIMITED"]}, "requestlog_refused_at"),
+        ({"address": "192.0.2.7"}, "requestlog_address_at"),
+    ],
+)
+def test_rare_rows_are_found_by_their_own_index(
+    client: Client, filter_: dict[str, Any], index: str
+) -> None:
+    record(*[row(n, address=f"192.0.2.{n % 250}") for n in range(3000)])
+    record(row(0, tags=("sqli",), verdict="BLOCKED"))
     with connection.cursor() as cursor:
-        cursor.execute(
-            ("EXPLAIN " if connection.vendor == "postgresql" else "EXPLAIN QUERY PLAN ") + sql
-        )
-        return "\n".join(str(line[-1]) for line in cursor.fetchall())
+        cursor.execute("ANALYZE")
+    [sql] = statements(client, PATHS, filter=filter_)
+    assert index in plan_of(sql)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from base64 import b64encode
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,7 +17,9 @@ from graphql import (
 )
 
 from schema.root import schema
+from tests.schema.record import reader, record, row, told
 
+DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "graphql.md"
 FILE = Path(__file__).resolve().parents[2] / "schema.graphql"
 
 
@@ -53,3 +57,13 @@ def test_root_fields_are_nullable() -> None:
         name for name, field in query.fields.items() if isinstance(field.type, GraphQLNonNull)
     ]
     assert strict == []
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    "query", re.findall(r"```graphql\n(.*?)```", DOCUMENT.read_text(), re.DOTALL)
+)
+def test_every_example_of_the_documentation_runs(query: str) -> None:
+    [saved] = record(row())
+    answer = told(reader(), query, id=b64encode(f"RequestLog:{saved.pk}".encode()).decode())
+    assert all(value is not None for value in answer.values())
