@@ -9,6 +9,7 @@ install script of any package is run. node_modules stays: the GraphQL over HTTP 
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import os
 import re
@@ -168,7 +169,10 @@ def copy() -> None:
     VENDOR.mkdir(parents=True, exist_ok=True)
     STAMP.unlink(missing_ok=True)
     for source, name in FILES:
-        place_file(VENDOR / name, _SOURCE_MAP.sub(b"", (PACKAGES / source).read_bytes()))
+        content = _SOURCE_MAP.sub(b"", (PACKAGES / source).read_bytes())
+        place_file(VENDOR / name, content)
+        if name.endswith((".js", ".css")):  # the server finds these by itself
+            place_file(VENDOR / f"{name}.gz", gzip.compress(content, mtime=0))
     place_file(STAMP, fingerprint().encode())
     print(f"The GraphiQL page's files are in {VENDOR.relative_to(ROOT)}.")
 
