@@ -27,14 +27,14 @@ os.environ.setdefault("SECRET_KEY", "only-for-benchmarks-" + "0123456789" * 5)
 os.environ.setdefault("STATE_DIR", tempfile.mkdtemp(prefix="benchmark-"))
 django.setup()
 
-import strawberry  # noqa: E402
-from django.http import HttpRequest, HttpResponse  # noqa: E402
-from django.test import RequestFactory  # noqa: E402
-from strawberry.django.views import GraphQLView  # noqa: E402
-from strawberry.extensions import ParserCache, ValidationCache  # noqa: E402
+import strawberry
+from django.http import HttpRequest, HttpResponse
+from django.test import RequestFactory
+from strawberry.django.views import GraphQLView
+from strawberry.extensions import ParserCache, ValidationCache
 
-from schema.root import Query, schema  # noqa: E402
-from schema.view import graphql  # noqa: E402
+from schema.root import Query, schema
+from schema.view import graphql
 
 GOAL = 0.5
 CACHES = (lambda: ParserCache(maxsize=100), lambda: ValidationCache(maxsize=100))

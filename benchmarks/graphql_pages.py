@@ -22,20 +22,20 @@ from benchmarks.environment import prepare
 
 folder = prepare(DATABASE_URL="")
 
-import strawberry  # noqa: E402
-import strawberry_django  # noqa: E402
-from django.contrib.auth import get_user_model  # noqa: E402
-from django.db import connection  # noqa: E402
-from django.http import HttpRequest, HttpResponse  # noqa: E402
-from django.test import RequestFactory  # noqa: E402
-from strawberry import relay  # noqa: E402
-from strawberry.django.views import GraphQLView  # noqa: E402
-from strawberry_django.optimizer import DjangoOptimizerExtension  # noqa: E402
-from strawberry_django.relay import DjangoCursorConnection  # noqa: E402
+import strawberry
+import strawberry_django
+from django.contrib.auth import get_user_model
+from django.db import connection
+from django.http import HttpRequest, HttpResponse
+from django.test import RequestFactory
+from strawberry import relay
+from strawberry.django.views import GraphQLView
+from strawberry_django.optimizer import DjangoOptimizerExtension
+from strawberry_django.relay import DjangoCursorConnection
 
-from schema.keyset import cursor_writer  # noqa: E402
-from schema.view import graphql  # noqa: E402
-from tracking.models import RequestLog  # noqa: E402
+from schema.keyset import cursor_writer
+from schema.view import graphql
+from tracking.models import RequestLog
 
 GOAL, DEEP_GOAL = 0.3, 1.2
 FIELDS = "id at address method host path status durationMs country asn userAgent"

@@ -1,0 +1,138 @@
+"""What recording adds to a request: bare Django, the same with the record, with an ORM insert.
+
+All three handle the same request in one process, in interleaved rounds; the figures are CPU time of
+the request thread. What the background thread spends on moving rows is measured by draining.py.
+
+    python -m benchmarks.recording [--rounds 15] [--requests 400]
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import random
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
+
+from benchmarks.environment import prepare
+
+prepare()
+
+from django.core.handlers.wsgi import WSGIHandler
+from django.http import HttpRequest, HttpResponse
+from django.test import override_settings
+from django.urls import path
+from django.utils import timezone
+
+from tracking.models import RequestLog
+
+STARTPROJECT = [
+    "django.middleware.security.SecurityMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+
+
+class InsertMiddleware:
+    """The plain way: one ORM insert per request."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        response = self.get_response(request)
+        address = request.META["REMOTE_ADDR"]
+        RequestLog.objects.create(
+            at=timezone.now(), address=address, counting_key=address, method=request.method,
+            host=request.META["HTTP_HOST"], path=request.path, normal_path=request.path,
+            status=response.status_code, duration_ms=0, request_id="0", verdict="ALLOWED",
+            user_agent=request.META["HTTP_USER_AGENT"], referer=request.META["HTTP_REFERER"],
+        )  # fmt: skip
+        return response
+
+
+def plain(request: HttpRequest, number: int) -> HttpResponse:
+    return HttpResponse(b"{}", content_type="application/json")
+
+
+urlpatterns = [path("articles/<int:number>/", plain)]
+
+RECORD = ["tracking.middleware.VisitMiddleware", *STARTPROJECT]
+STACKS: dict[str, dict[str, Any]] = {
+    "bare": {"MIDDLEWARE": STARTPROJECT},
+    "record": {"MIDDLEWARE": RECORD},
+    "record, behind a proxy": {"MIDDLEWARE": RECORD, "TRACKING_TRUSTED_PROXIES": ["10.0.0.0/8"]},
+    "ORM insert": {"MIDDLEWARE": [f"{__name__}.InsertMiddleware", *STARTPROJECT]},
+}
+
+
+def environ(number: int) -> dict[str, Any]:
+    client = f"{number % 200 + 1}.{number // 200 % 250}.7.9"
+    return {
+        "REQUEST_METHOD": "GET",
+        "PATH_INFO": f"/articles/{number % 500}/",
+        "RAW_URI": f"/articles/{number % 500}/?page=2",
+        "QUERY_STRING": "page=2",
+        "REMOTE_ADDR": "10.0.0.1",
+        "HTTP_X_FORWARDED_FOR": client,
+        "HTTP_HOST": "localhost",
+        "HTTP_USER_AGENT": "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0",
+        "HTTP_REFERER": "https://example.org/articles/?page=1",
+        "HTTP_ACCEPT": "application/json",
+        "SERVER_NAME": "localhost",
+        "SERVER_PORT": "80",
+        "wsgi.input": io.BytesIO(),
+        "wsgi.url_scheme": "http",
+    }
+
+
+def spent(handler: WSGIHandler, requests: int, first: int) -> float:
+    """Return microseconds of CPU per request."""
+    environs = [environ(first + number) for number in range(requests)]
+    before = time.thread_time()
+    for one in environs:
+        response = handler(one, lambda *_: None)
+        b"".join(response)
+        response.close()
+    return (time.thread_time() - before) / requests * 1e6
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--requests", type=int, default=400)
+    options = parser.parse_args()
+    figures: dict[str, list[float]] = {name: [] for name in STACKS}
+    handlers = {}
+    for name, changes in STACKS.items():
+        with override_settings(ROOT_URLCONF=__name__, **changes):
+            handlers[name] = WSGIHandler()
+            spent(handlers[name], 50, 0)
+    for number in range(options.rounds):
+        order = list(STACKS)
+        random.shuffle(order)
+        for name in order:
+            with override_settings(ROOT_URLCONF=__name__, **STACKS[name]):
+                figures[name].append(spent(handlers[name], options.requests, number * 1000))
+    print(
+        "| stack | CPU us per request: min | median | max | added (min) | added (median) | ratio |"
+    )
+    print("|---|---|---|---|---|---|---|")
+    bare = figures["bare"]
+    for name, values in figures.items():
+        paired = [value - base for value, base in zip(values, bare, strict=True)]
+        print(
+            f"| {name} | {min(values):.0f} | {statistics.median(values):.0f} | {max(values):.0f}"
+            f" | {min(values) - min(bare):.0f} | {statistics.median(paired):.0f}"
+            f" | {statistics.median(values) / statistics.median(bare):.2f} |"
+        )
+
+
+if __name__ == "__main__":
+    main()
