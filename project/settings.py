@@ -101,6 +101,7 @@ INSTALLED_APPS = [
     "users",
     "tracking",
     "huey.contrib.djhuey",
+    "strawberry_django",  # the command export_schema
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
@@ -178,5 +179,9 @@ LOGGING = {
     "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["stderr"], "level": "INFO"},
-    "loggers": {"django": {"handlers": [], "level": "INFO"}},  # it would print every line twice
+    "loggers": {
+        # Without an entry here both would print each line twice, by a handler of their own.
+        "django": {"handlers": [], "level": "INFO"},
+        "huey": {"handlers": ["stderr"], "level": "WARNING", "propagate": False},
+    },
 }

@@ -1,0 +1,159 @@
+"""The environment: a wrong value is one sentence, production refuses what is unsafe."""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+KEY = "k" + "0123456789abcdef" * 4
+READ = "import project.settings as s; print(repr(({})))"
+
+
+def start(tmp_path: Path, show: str = "0", **variables: str) -> subprocess.CompletedProcess[str]:
+    """Read the settings in a fresh process with nothing but these variables."""
+    variables = {"STATE_DIR": str(tmp_path / "state"), "SECRET_KEY": KEY, **variables}
+    return subprocess.run(
+        [sys.executable, "-c", READ.format(show)],
+        cwd=ROOT,
+        env={"PATH": os.environ["PATH"], "ENV_FILE": os.devnull, **variables},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("PORT", "http"),
+        ("PORT", "65536"),
+        ("WEB_WORKERS", "0"),
+        ("WEB_THREADS", "many"),
+        ("DEBUG", "perhaps"),
+        ("STATE_DIR", "/dev/null/state"),
+        ("SECRET_KEY", "short"),
+        ("SECRET_KEY", "a" * 60),
+        ("SECRET_KEY", "django-insecure-" + KEY),
+        ("SECRET_KEY", ""),
+        ("ALLOWED_HOSTS", "*"),
+        ("ALLOWED_HOSTS", "https://example.org"),
+        ("CSRF_TRUSTED_ORIGINS", "example.org"),
+        ("TIME_ZONE", "Mars/Olympus"),
+        ("TIME_ZONE", "../../etc/passwd"),
+        ("SECURE_HSTS_SECONDS", "-1"),
+        ("DATABASE_URL", "mysql://root:secret@localhost/requests"),
+        ("DATABASE_URL", "postgres://user:secret@host:port/name"),
+        ("HUEY_URL", "amqp://secret@localhost"),
+        ("TRUSTED_PROXIES", "10.0.0.1/8"),
+        ("TRUSTED_PROXIES", "10.0.0.0/8, proxy.example.org"),
+        ("TRUSTED_PROXY_HEADER", "X-Forwarded-For, Forwarded"),
+        ("LOG_RETENTION_DAYS", "-1"),
+        ("LOG_QUERY_STRING", "sometimes"),
+    ],
+)
+def test_a_wrong_value_is_one_sentence_that_names_its_variable(
+    tmp_path: Path, name: str, value: str
+) -> None:
+    answer = start(tmp_path, **{name: value})
+
+    assert answer.returncode == 1
+    assert answer.stderr.startswith("error: ")
+    assert answer.stderr.count("\n") == 1
+    assert name in answer.stderr
+    assert "secret@" not in answer.stderr
+
+
+def test_an_empty_list_is_the_default_and_spaces_do_not_count(tmp_path: Path) -> None:
+    show = "s.ALLOWED_HOSTS, s.TRACKING_TRUSTED_PROXIES"
+    answer = start(tmp_path, show, ALLOWED_HOSTS="", TRUSTED_PROXIES=" 10.0.0.0/8 , 192.0.2.1,")
+
+    assert answer.stdout.strip() == str(
+        (["localhost", "127.0.0.1", "[::1]"], ["10.0.0.0/8", "192.0.2.1"])
+    )
+
+
+@pytest.mark.parametrize(
+    ("host", "debug", "expected"),
+    [
+        ("127.0.0.1", None, "True"),
+        ("::1", None, "True"),
+        ("127.0.0.1", "false", "False"),
+        ("0.0.0.0", None, "False"),
+        ("10.0.0.1", None, "False"),
+    ],
+)
+def test_make_run_turns_debug_on_only_on_loopback(
+    tmp_path: Path, host: str, debug: str | None, expected: str
+) -> None:
+    given = {} if debug is None else {"DEBUG": debug}
+
+    answer = start(tmp_path, "s.DEBUG", LOCAL_RUN="true", HOST=host, **given)
+
+    assert answer.stdout.strip() == expected
+
+
+def test_debug_is_off_by_default_and_cookies_then_need_https(tmp_path: Path) -> None:
+    show = "s.DEBUG, s.SESSION_COOKIE_SECURE, s.CSRF_COOKIE_SECURE"
+    answer = start(tmp_path, show)
+
+    assert answer.stdout.strip() == "(False, True, True)"
+
+
+def test_the_development_key_is_made_once_and_for_its_owner_alone(tmp_path: Path) -> None:
+    first, second = (start(tmp_path, "s.SECRET_KEY", DEBUG="true", SECRET_KEY="") for _ in range(2))
+
+    key = tmp_path / "state" / "secret-key"
+    assert len(first.stdout.strip()) > 50
+    assert first.stdout == second.stdout
+    assert stat.S_IMODE(key.stat().st_mode) == 0o600
+    assert stat.S_IMODE(key.parent.stat().st_mode) == 0o700
+    assert {path.name for path in key.parent.iterdir()} == {"secret-key", "static"}
+
+
+def test_sqlite_waits_for_other_writers_and_odd_folder_names_work(tmp_path: Path) -> None:
+    state = tmp_path / "odd # name? 100%"
+    show = "[s.DATABASES['default'][k] for k in ('NAME', 'OPTIONS')]"
+    answer = start(tmp_path, show, STATE_DIR=str(state))
+
+    name, options = ast.literal_eval(answer.stdout)
+    assert name == str(state / "db.sqlite3")
+    assert options["timeout"] >= 20
+    assert options["transaction_mode"] == "IMMEDIATE"
+    assert "journal_mode=WAL" in options["init_command"]
+    assert "synchronous=NORMAL" in options["init_command"]
+
+
+def test_the_template_lists_exactly_the_variables_that_are_read() -> None:
+    source = (ROOT / "project" / "settings.py").read_text()
+    calls = (node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call))
+    read = {
+        call.args[0].value
+        for call in calls
+        if isinstance(call.func, ast.Attribute)
+        and isinstance(call.func.value, ast.Name)
+        and call.func.value.id == "env"
+        and call.args
+        and isinstance(call.args[0], ast.Constant)
+    } - {"words"}
+    template = (ROOT / ".env_template").read_text()
+
+    listed = re.findall(r"^#([A-Z_]+)=", template, re.MULTILINE)
+    assert sorted(listed) == sorted(read)
+
+
+def test_no_other_module_reads_the_environment() -> None:
+    packages = ("project", "schema", "tracking", "users")
+    modules = [path for package in packages for path in (ROOT / package).rglob("*.py")]
+
+    readers = {path.name for path in modules if re.search(r"environ\b|getenv", path.read_text())}
+    # wsgi.py and asgi.py only say where the settings are.
+    assert readers <= {"settings.py", "environment.py", "wsgi.py", "asgi.py"}
