@@ -50,20 +50,20 @@ def chain(levels: int, last: str) -> str:
 @pytest.mark.parametrize(
     ("query", "limit"),
     [
-        ("{" + "alive " * 998 + "}", "500 fields"),
-        ("{" + "alive " * 999 + "}", "1000 tokens"),
-        ("\n" * 2_001 + "{alive}", "2,000 lines"),
-        (" ".join(f"query Q{n} {{alive}}" for n in range(21)), "20 operations"),
+        ("{" + "__typename " * 998 + "}", "500 fields"),
+        ("{" + "__typename " * 999 + "}", "1000 tokens"),
+        ("\n" * 2_001 + "{__typename}", "2,000 lines"),
+        (" ".join(f"query Q{n} {{__typename}}" for n in range(21)), "20 operations"),
         ("{" + "a {" * 10 + "a" + "}" * 11, "10 levels"),
         ("{" + "a {" * 210 + "a" + "}" * 211, "nested too deeply"),
-        ("{" + "... {" * 101 + "alive" + "}" * 102, "100 levels"),
-        ("{" + " ".join(f"a{n}: alive" for n in range(16)) + "}", "15 aliases"),
+        ("{" + "... {" * 101 + "__typename" + "}" * 102, "100 levels"),
+        ("{" + " ".join(f"a{n}: __typename" for n in range(16)) + "}", "15 aliases"),
         ("{" + " ".join(f"f{n}" for n in range(21)) + "}", "20 root fields"),
         ("mutation {" + "touch " * 6 + "}", "5 mutations"),
         ("mutation {...F ...F} fragment F on Mutation {a b c}", "5 mutations"),
-        ("{alive " + "@skip(if: $a) " * 51 + "}", "50 directives"),
+        ("{__typename " + "@skip(if: $a) " * 51 + "}", "50 directives"),
         ("{a {" + "b " * 101 + "}}", "100 fields of one name"),
-        ("{...F0}" + chain(20, "alive"), "fields"),
+        ("{...F0}" + chain(20, "__typename"), "fields"),
         ("{rows(first: 100) {nodes {rows(first: 100) {name}}}}", "10,000 values"),
         ("{" + " ".join(f"__schema {{t{n}}}" for n in range(6)) + "}", "10,000 values"),
     ],
@@ -82,16 +82,16 @@ def test_what_is_over_a_limit_is_refused_with_its_name(query: str, limit: str) -
 @pytest.mark.parametrize(
     "query",
     [
-        "\n" * 2_000 + "{alive}",
+        "\n" * 2_000 + "{__typename}",
         "{" + "a {" * 9 + "a" + "}" * 10,
-        "{" + "... {" * 90 + "alive" + "}" * 91,
-        "{" + " ".join(f"a{n}: alive" for n in range(15)) + "}",
+        "{" + "... {" * 90 + "__typename" + "}" * 91,
+        "{" + " ".join(f"a{n}: __typename" for n in range(15)) + "}",
         "{" + " ".join(f"f{n}" for n in range(20)) + "}",
         "mutation {" + "touch " * 5 + "}",
-        "{alive " + "@skip(if: $a) " * 50 + "}",
+        "{__typename " + "@skip(if: $a) " * 50 + "}",
         "{a {" + "b " * 100 + "}}",
         "{rows(first: 98) {nodes {rows(first: 100) {name}}}}",
-        " ".join(f"query Q{n} {{a: alive b: alive}}" for n in range(20)),
+        " ".join(f"query Q{n} {{a: __typename b: __typename}}" for n in range(20)),
     ],
     ids=lambda value: value[:40],
 )
@@ -173,10 +173,10 @@ def test_a_size_no_page_can_have_is_left_to_the_field() -> None:
     "query",
     [
         "{...A} fragment A on Query {...A}",
-        "{...A} fragment A on Query {...B} fragment B on Query {alive ...A}",
-        "{alive} fragment A on Query {a {...B}} fragment B on Query {... {...A}}",
-        "{alive} fragment A on Query {alive} fragment A on Query {alive}",
-        "{...A} fragment B on Query {alive}",
+        "{...A} fragment A on Query {...B} fragment B on Query {__typename ...A}",
+        "{__typename} fragment A on Query {a {...B}} fragment B on Query {... {...A}}",
+        "{__typename} fragment A on Query {__typename} fragment A on Query {__typename}",
+        "{...A} fragment B on Query {__typename}",
     ],
 )
 def test_fragments_without_a_weight_are_invalid(query: str) -> None:
@@ -228,19 +228,19 @@ def test_a_wrong_limit_is_named(settings: Settings, given_limits: Any, sentence:
 
 
 def test_each_limit_is_a_setting(settings: Settings) -> None:
-    assert ask("{alive}").status_code == 200
+    assert ask("{__typename}").status_code == 200
     settings.GRAPHQL_LIMITS = {"root_fields": 1}
-    assert ask("{alive}").status_code == 200
-    assert "1 root fields" in refusal(ask("{alive __typename}"))[1]
+    assert ask("{__typename}").status_code == 200
+    assert "1 root fields" in refusal(ask("{__typename __typename}"))[1]
     settings.GRAPHQL_LIMITS = {"tokens": 3}
-    assert ask("{alive}").status_code == 200
-    assert "3 tokens" in refusal(ask("{alive __typename}"))[1]
+    assert ask("{__typename}").status_code == 200
+    assert "3 tokens" in refusal(ask("{__typename __typename}"))[1]
 
 
 HOSTILE = {
     "one field 990 times": "{" + "b " * 990 + "}",
     "pairs of pairs": "{" + ("a {" + "b " * 8 + "} ") * 90 + "}",
-    "doubling fragments": "{...F0}" + chain(20, "alive"),
+    "doubling fragments": "{...F0}" + chain(20, "__typename"),
     "doubling nothing": "{...F0}" + chain(20, "...Unknown"),
     "a long cycle": "{...F0}"
     + "".join(
@@ -255,21 +255,21 @@ HOSTILE = {
     + "fragment F99 on __Type {name}",
     "fields to merge": "{__schema {types {" + "ofType {ofType {ofType {name}}} " * 30 + "}}}",
     "arguments to merge": "{a {" + 'b(c: "' + "x" * 300 + '", d: [1, 2, 3]) ' * 60 + "}}",
-    "many variables": "query(" + " ".join(f"$v{n}: Int" for n in range(240)) + ") {alive}",
-    "one variable often": "query(" + "$v: Int " * 240 + ") {alive}",
-    "many operations": " ".join(f"query Q{n} {{alive}}" for n in range(190)),
-    "deep lists": "{alive(a: " + "[" * 480 + "]" * 480 + ")}",
-    "deep objects": "{alive(a: " + "{a: " * 190 + "1" + "}" * 190 + ")}",
-    "a wide list": "{alive(a: [" + "1 " * 900 + "])}",
-    "deep types": "query($v: " + "[" * 450 + "Int" + "]" * 450 + ") {alive}",
-    "deep fragments": "{" + "... {" * 195 + "alive" + "}" * 196,
-    "many directives": "{alive " + "@a " * 490 + "}",
+    "many variables": "query(" + " ".join(f"$v{n}: Int" for n in range(240)) + ") {__typename}",
+    "one variable often": "query(" + "$v: Int " * 240 + ") {__typename}",
+    "many operations": " ".join(f"query Q{n} {{__typename}}" for n in range(190)),
+    "deep lists": "{__typename(a: " + "[" * 480 + "]" * 480 + ")}",
+    "deep objects": "{__typename(a: " + "{a: " * 190 + "1" + "}" * 190 + ")}",
+    "a wide list": "{__typename(a: [" + "1 " * 900 + "])}",
+    "deep types": "query($v: " + "[" * 450 + "Int" + "]" * 450 + ") {__typename}",
+    "deep fragments": "{" + "... {" * 195 + "__typename" + "}" * 196,
+    "many directives": "{__typename " + "@a " * 490 + "}",
     "many mistakes": "\n" * 1_900 + "{a {" + " ".join(f"b{n}" for n in range(400)) + "}}",
     "many conflicts": "{a {" + " ".join(f"x: b{n}" for n in range(15)) + "b " * 99 + "}}",
     "a long name": "{" + "x" * 60_000 + "}",
     "a long string": '{__type(name: "' + "x" * 60_000 + '") {name}}',
-    "a long comment": "#" + "x" * 60_000 + "\n{alive}",
-    "commas": "," * 60_000 + "{alive}",
+    "a long comment": "#" + "x" * 60_000 + "\n{__typename}",
+    "commas": "," * 60_000 + "{__typename}",
 }
 
 
@@ -292,10 +292,10 @@ def test_hostile_documents_cost_little(settings: Settings, name: str, debug: boo
 def test_what_is_kept_is_bounded_by_number_and_by_length() -> None:
     documents._read.cache_clear()
     for number in range(3 * documents.CACHED_DOCUMENTS):
-        ask(f"{{alive}} # {number}")
+        ask(f"{{__typename}} # {number}")
     assert documents._read.cache_info().currsize == documents.CACHED_DOCUMENTS
     documents._read.cache_clear()
-    ask("{alive} #" + "x" * documents.CACHED_LENGTH)
+    ask("{__typename} #" + "x" * documents.CACHED_LENGTH)
     assert documents._read.cache_info().currsize == 0
 
 
@@ -342,10 +342,10 @@ def test_every_limit_is_described_with_its_default() -> None:
 
 
 def test_each_fragment_is_weighed_once() -> None:
-    document = parse("{...F0} " + chain(18, "alive ...Unknown"))
+    document = parse("{...F0} " + chain(18, "__typename ...Unknown"))
     started = time.thread_time()
     weight = weigh(document, {}, Limits(**dict.fromkeys(Limits.__slots__, 10**9)))
     assert time.thread_time() - started < SLOWEST
-    assert weight.keys == {"alive": 2**18}
+    assert weight.keys == {"__typename": 2**18}
     spreads = 2**19 - 1 + 2**18  # the root's, both of each level's, and one beside each field
     assert weight.fields == 2**18 + spreads
