@@ -15,7 +15,7 @@ from typing import Any
 from urllib.request import urlopen
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, Request, expect, sync_playwright
 
 ROOT = Path(__file__).resolve().parents[2]
 CHROMIUM = shutil.which("chromium")
@@ -96,6 +96,10 @@ def visit(browser: Browser, service: str) -> Iterator[BrowserContext]:
     left: list[str] = []
     complaints: list[str] = []
 
+    def note_failure(request: Request) -> None:
+        if request.failure != "net::ERR_ABORTED":  # the person went on to another page
+            complaints.append(f"{request.failure}: {request.url}")
+
     def watch(page: Page) -> None:
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.on(
@@ -104,7 +108,7 @@ def visit(browser: Browser, service: str) -> Iterator[BrowserContext]:
                 complaints.append(line.text) if line.type in {"error", "warning"} else None
             ),
         )
-        page.on("requestfailed", lambda request: complaints.append(f"failed: {request.url}"))
+        page.on("requestfailed", note_failure)
 
     context.on("page", watch)
     context.on("request", lambda request: left.append(request.url))
