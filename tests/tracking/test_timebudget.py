@@ -91,3 +91,15 @@ def test_a_budget_is_shared_by_its_blocks_and_cannot_be_overdrawn() -> None:
     assert time.monotonic() - started < 1.5
     with pytest.raises(OutOfTime), budget.spending():
         run("SELECT 1")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_block_can_be_given_less_than_is_left() -> None:
+    budget = TimeBudget(30)
+    started = time.monotonic()
+    with pytest.raises(OutOfTime), budget.spending(at_most=0.05):
+        slow()
+    assert time.monotonic() - started < 3
+    assert budget.left > 20
+    with budget.spending():
+        assert run("SELECT 1") == 1
