@@ -45,7 +45,7 @@ bench: ## Measure: every script in benchmarks/
 
 schema: ## Write schema.graphql from the code
 	@$(bootstrap) requirements.txt
-	$(production) $(python) manage.py export_schema schema.root:schema --path schema.graphql
+	$(production) $(python) manage.py export_schema schema.root:schema > schema.graphql
 
 lock: ## Compile requirements*.txt from pyproject.toml (needs uv)
 	$(lock) --extra service pyproject.toml --output-file requirements.txt
