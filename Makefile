@@ -24,8 +24,8 @@ run: ## Set everything up and serve on HOST:PORT (127.0.0.1:8000) until Ctrl-C
 test: ## Run all tests on SQLite, then those that touch the database on PostgreSQL
 	@$(bootstrap) requirements.txt requirements-dev.txt
 	@$(python) deploy/assets.py || echo "warning: without them the tests of the GraphiQL page are skipped"
-	$(python) -m pytest --quiet --numprocesses auto
-	TEST_STORE=postgresql $(python) -m pytest --quiet --numprocesses auto
+	$(python) -m pytest --quiet --numprocesses auto --dist loadgroup
+	TEST_STORE=postgresql $(python) -m pytest --quiet --numprocesses auto --dist loadgroup
 
 check: ## Check style, types, layers, schema, migrations, settings and documents
 	@$(bootstrap) requirements.txt requirements-dev.txt
@@ -37,7 +37,7 @@ check: ## Check style, types, layers, schema, migrations, settings and documents
 		|| { echo "error: schema.graphql is not what the code says: run make schema"; exit 1; }
 	$(production) $(python) manage.py makemigrations --check --dry-run
 	$(production) $(python) manage.py check --deploy --fail-level WARNING
-	$(python) -m pytest --quiet tests/project/test_documents.py
+	$(python) -m pytest --quiet tests/project/test_documents.py tests/test_docs.py
 
 bench: ## Measure: every script in benchmarks/
 	@$(bootstrap) requirements.txt requirements-dev.txt
