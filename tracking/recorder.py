@@ -93,7 +93,8 @@ def insert(rows: Sequence[Row]) -> int:
     """Insert rows by the fastest way the database has; 0, the number of rows left out."""
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":
-            with cursor.copy(f"COPY {_TABLE} ({_NAMES}) FROM STDIN") as copy:
+            # Django wraps the errors of its own methods only, and COPY is psycopg's.
+            with connection.wrap_database_errors, cursor.copy(_COPY) as copy:
                 for at, *rest in rows:
                     copy.write_row((f"{at}+00:00", *rest))
         else:
@@ -150,4 +151,5 @@ def _paths(raw: str) -> tuple[str, str]:
 
 _TABLE = RequestLog._meta.db_table  # noqa: SLF001
 _NAMES = ", ".join(COLUMNS)
+_COPY = f"COPY {_TABLE} ({_NAMES}) FROM STDIN"
 _INSERT = f"INSERT INTO {_TABLE} ({_NAMES}) VALUES ({', '.join(['%s'] * len(COLUMNS))})"  # noqa: S608
