@@ -61,7 +61,7 @@ def bounds(network: IPNetwork) -> tuple[IPAddress, IPAddress]:
 class WordsField(models.TextField):  # type: ignore[type-arg]
     """A few short words without spaces (tags, GraphQL names), stored as one text.
 
-    `filter(tags__has="sqli")` finds rows by one whole word.
+    Each has a space on either side, so that one whole word is found as a part of the text.
     """
 
     def to_python(self, value: Any) -> tuple[str, ...]:
@@ -82,14 +82,3 @@ def joined(words: Iterable[str]) -> str:
     """Return the stored form of words: a space on either side of each, nothing for none."""
     text = " ".join(words)
     return f" {text} " if text else ""
-
-
-@WordsField.register_lookup
-class Has(models.lookups.Contains):
-    lookup_name = "has"
-
-    def get_prep_lookup(self) -> str:
-        return f" {self.rhs} "
-
-    def get_rhs_op(self, connection: Any, rhs: str) -> str:
-        return str(connection.operators["contains"] % rhs)

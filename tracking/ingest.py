@@ -78,7 +78,7 @@ class Ingest:
         """
         head, chunks = _begun(stream)
         if head.startswith(GZIP_MAGIC):
-            head, chunks = _begun(gzip.GzipFile(fileobj=cast(BinaryIO, _Chunks(chunks))))
+            head, chunks = _begun(gzip.GzipFile(fileobj=cast("BinaryIO", _Chunks(chunks))))
         if head:
             self._record(_position(head), chunks)
         return self.summary
