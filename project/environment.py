@@ -44,8 +44,11 @@ def private_folder(path: Path) -> Path:
 
 
 def development_key(path: Path, debug: bool) -> str:
-    """Return the key that set-up made for this machine; in production a key must be given."""
-    if not debug:
+    """Return the key that `make run` made for this machine, once; elsewhere a key must be given.
+
+    It counts with DEBUG off too, so that the commands find what the running service uses.
+    """
+    if not path.exists() and not debug:
         refuse(
             "SECRET_KEY is not set, and with DEBUG off the service does not invent one: set it to"
             f" {SHORTEST_KEY} or more random characters, or set DEBUG=true on your own machine."
