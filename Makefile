@@ -5,6 +5,7 @@
 
 UV ?= uv
 python := .venv/bin/python
+pytest := $(python) -m pytest --quiet --numprocesses auto --dist loadgroup
 bootstrap := sh deploy/python.sh deploy/bootstrap.py
 lock := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate
 
@@ -24,8 +25,7 @@ run: ## Set everything up and serve on HOST:PORT (127.0.0.1:8000) until Ctrl-C
 test: ## Run all tests on SQLite, then those that touch the database on PostgreSQL
 	@$(bootstrap) requirements.txt requirements-dev.txt
 	@$(python) deploy/assets.py || echo "warning: without them the tests of the GraphiQL page are skipped"
-	$(python) -m pytest --quiet --numprocesses auto --dist loadgroup
-	TEST_STORE=postgresql $(python) -m pytest --quiet --numprocesses auto --dist loadgroup
+	@failed=0; $(pytest) || failed=1; TEST_STORE=postgresql $(pytest) || failed=1; exit $$failed
 
 check: ## Check style, types, layers, schema, migrations, settings and documents
 	@$(bootstrap) requirements.txt requirements-dev.txt
