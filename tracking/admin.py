@@ -186,6 +186,7 @@ class RequestLogAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         "status",
         "duration_ms",
         "verdict",
+        "limit",
         "tags",
         "username",
         "user_pk",

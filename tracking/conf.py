@@ -7,8 +7,8 @@ Every setting is one line of SETTINGS: its name, how its value is read, and the 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from django.core.signals import setting_changed
 
 from tracking.engine.address import AddressError, IPNetwork, parse_network
 from tracking.engine.forwarding import Proxies
+from tracking.engine.limits import LIMITS, Key, Limit, changed, for_all
 
 MIB = 1024 * 1024
 
@@ -41,6 +42,9 @@ class Configuration:
     log_query_string: bool = False
     redacted_names: tuple[str, ...] = ()
     query_time_budget: float = 2.0
+    redis_url: str = ""
+    limits: Mapping[str, Limit] = field(default_factory=lambda: _limits({}))
+    graphql_paths: tuple[str, ...] = ("/graphql/",)
 
     @property
     def journal_dir(self) -> Path:
@@ -121,6 +125,29 @@ def _names(value: object) -> tuple[str, ...]:
     return tuple(str(item).lower() for item in value)
 
 
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"{value!r} is not a text")
+    return value
+
+
+def _paths(value: object) -> tuple[str, ...]:
+    if isinstance(value, str) or not isinstance(value, Iterable):
+        raise ValueError(f"{value!r} is not a list of paths such as '/graphql/'")
+    return tuple(str(path) for path in value)
+
+
+def _limits(value: object) -> dict[str, Limit]:
+    """Return the table of limits with the changes of the settings made to it, by name."""
+    if not isinstance(value, Mapping):
+        raise ValueError(f"{value!r} is not a mapping of names to limits")
+    limits = {limit.name: limit for limit in LIMITS}
+    for name, change in value.items():
+        unchanged = limits.get(name, Limit(name, Key.CALLER, for_all("off")))
+        limits[name] = changed(unchanged, change)
+    return limits
+
+
 def _switch(value: object) -> bool:
     if not isinstance(value, bool):
         raise ValueError(f"{value!r} is neither True nor False")
@@ -165,6 +192,9 @@ SETTINGS: tuple[tuple[str, str, Callable[[object], object]], ...] = (
     ("tracking.E013", "TRACKING_REDACTED_NAMES", _names),
     ("tracking.E014", "TRACKING_QUERY_TIME_BUDGET", _seconds(0.05, 300)),
     ("tracking.E015", "TRACKING_TRUSTED_UNIX_SOCKET", _switch),
+    ("tracking.E016", "TRACKING_REDIS_URL", _text),
+    ("tracking.E017", "TRACKING_LIMITS", _limits),
+    ("tracking.E018", "TRACKING_GRAPHQL_PATHS", _paths),
 )
 
 _current: Configuration | None = None

@@ -12,9 +12,13 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.utils.functional import LazyObject, empty
 
-from tracking import background, conf, journal
+from tracking import background, conf, journal, limiter
+from tracking.caller import classify
+from tracking.engine.address import counting_key
 from tracking.engine.forwarding import client_address
+from tracking.engine.limits import ClientClass, Key, Limit, State
 from tracking.engine.text import redacted_query, redacted_url, split_target
+from tracking.engine.verdict import Verdict, VerdictKind
 from tracking.engine.visit import Record, Visit
 from tracking.models import LIVE
 
@@ -47,6 +51,49 @@ def close(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
     except Exception:
         logger.exception("Request %s could not be recorded", visit.request_id)
     return response
+
+
+def limit(request: HttpRequest, name: str, account: str = "") -> Verdict:
+    """Count one use of a limit by its name, and return what is to be done about it.
+
+    `account` is what a limit by account counts. The verdict goes on record with the request.
+    Raises KeyError for a name that is not in the table.
+    """
+    rule = conf.current().limits[name]
+    visit: Visit | None = getattr(request, "visit", None)
+    if visit is None:
+        visit = request.visit = _visit(request)  # type: ignore[attr-defined]
+    client, key = _counted(rule, request, visit, account)
+    verdict, states = limiter.check(rule, client, key)
+    visit.limits += states
+    if verdict.kind is not VerdictKind.ALLOWED and not visit.verdict.refused:
+        visit.verdict = verdict
+    return verdict
+
+
+def limits_of(request: HttpRequest) -> tuple[State, ...]:
+    """Return the state of each limit that applies to the caller, without counting anything."""
+    visit: Visit = request.visit  # type: ignore[attr-defined]
+    states: tuple[State, ...] = ()
+    for rule in conf.current().limits.values():
+        if rule.key is not Key.ACCOUNT:
+            client, key = _counted(rule, request, visit, "")
+            states += limiter.check(rule, client, key, increment=False)[1]
+    return states
+
+
+def _counted(
+    rule: Limit, request: HttpRequest, visit: Visit, account: str
+) -> tuple[ClientClass, str]:
+    """Return the class whose rates apply, and the key that is counted."""
+    if rule.key is Key.ACCOUNT:
+        return ClientClass.ANONYMOUS, f"account:{account}"
+    if rule.key is Key.CALLER:
+        client, user_pk = classify(request)
+        if user_pk:
+            return client, f"user:{user_pk}"
+    address = counting_key(visit.address, conf.current().ipv6_prefix)
+    return ClientClass.ANONYMOUS, f"address:{address}"
 
 
 def _visit(request: HttpRequest) -> Visit:
@@ -97,6 +144,7 @@ def _record(visit: Visit, request: HttpRequest, response: HttpResponseBase) -> R
         " ".join(visit.tags),
         visit.verdict.kind.value,
         LIVE,
+        visit.verdict.limit,
     )
 
 
@@ -106,7 +154,7 @@ def _known_user(request: HttpRequest) -> tuple[str, str]:
     if isinstance(user, LazyObject):
         user = vars(user)["_wrapped"]
     if user is None or user is empty:
-        user = getattr(request, "_acached_user", None)
+        user = getattr(request, "_cached_user", None) or getattr(request, "_acached_user", None)
     if user is None or not user.is_authenticated:
         return "", ""
     return str(user.pk), user.get_username()[:_LONGEST]

@@ -50,6 +50,7 @@ class RequestLog(models.Model):
     verdict = models.CharField(
         max_length=8, choices=[(kind.value, kind.value) for kind in VerdictKind]
     )
+    limit = models.CharField(max_length=64, blank=True)
     tags = WordsField(blank=True)
     source = models.CharField(max_length=64, default=LIVE)
     recorded_at = models.DateTimeField(db_default=Now(), editable=False)
@@ -105,3 +106,51 @@ class Counter(models.Model):
 
     def __str__(self) -> str:
         return f"{self.name} = {self.value}"
+
+
+class LoginAttempt(models.Model):
+    """One attempt to log in, by whatever door; `account` is as typed, cut and escaped."""
+
+    class Outcome(models.TextChoices):
+        SUCCEEDED = "SUCCEEDED"
+        FAILED = "FAILED"
+        LIMITED = "LIMITED"
+
+    at = models.DateTimeField()
+    address = AddressField()
+    account = models.CharField(max_length=255)
+    outcome = models.CharField(max_length=9, choices=Outcome.choices)
+    door = models.CharField(max_length=255)
+
+    class Meta:
+        default_permissions = ("view",)
+        indexes = [
+            models.Index(fields=["at", "id"], name="loginattempt_at"),
+            models.Index(fields=["account", "address", "at"], name="loginattempt_account"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.at:%Y-%m-%d %H:%M:%S} {self.account} from {self.address}: {self.outcome}"
+
+
+class AuditEntry(models.Model):
+    """One administrative change: who made it, when, from where, why, and what it changed."""
+
+    at = models.DateTimeField()
+    actor = models.CharField(max_length=255)
+    actor_pk = models.CharField(max_length=64, blank=True)
+    address = AddressField(null=True)
+    action = models.CharField(max_length=64)
+    target = models.CharField(max_length=255)
+    reason = models.CharField(max_length=500, blank=True)
+    before = models.JSONField(null=True)
+    after = models.JSONField(null=True)
+
+    class Meta:
+        verbose_name_plural = "audit entries"
+        default_permissions = ("view",)
+        permissions = [("reset_limit", "Can reset rate limits")]
+        indexes = [models.Index(fields=["at", "id"], name="auditentry_at")]
+
+    def __str__(self) -> str:
+        return f"{self.at:%Y-%m-%d %H:%M:%S} {self.actor}: {self.action} {self.target}"

@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 COLUMNS = (
     "at", "address", "counting_key", "method", "host", "path", "normal_path", "query", "status",
     "duration_ms", "user_pk", "username", "user_agent", "referer", "request_id", "operations",
-    "country", "city", "asn", "verdict", "tags", "source",
+    "country", "city", "asn", "verdict", "tags", "source", "limit",
 )  # fmt: skip
 
 DAMAGED = "journal.damaged"
@@ -86,6 +86,7 @@ def row(record: Record) -> Row:
         record.verdict,
         joined(record.tags.split()),
         record.source,
+        record.limit,
     )
 
 
@@ -150,6 +151,6 @@ def _paths(raw: str) -> tuple[str, str]:
 
 
 _TABLE = RequestLog._meta.db_table  # noqa: SLF001
-_NAMES = ", ".join(COLUMNS)
+_NAMES = ", ".join(f'"{name}"' for name in COLUMNS)
 _COPY = f"COPY {_TABLE} ({_NAMES}) FROM STDIN"
 _INSERT = f"INSERT INTO {_TABLE} ({_NAMES}) VALUES ({', '.join(['%s'] * len(COLUMNS))})"  # noqa: S608

@@ -45,6 +45,10 @@ def test_the_tests_own_settings_raise_only_that_the_thread_is_off() -> None:
         ("REDACTED_NAMES", "iban", "tracking.E013"),
         ("QUERY_TIME_BUDGET", 0, "tracking.E014"),
         ("TRUSTED_UNIX_SOCKET", "no", "tracking.E015"),
+        ("REDIS_URL", 7, "tracking.E016"),
+        ("LIMITS", {"graphql": "often"}, "tracking.E017"),
+        ("LIMITS", ["graphql"], "tracking.E017"),
+        ("GRAPHQL_PATHS", "/graphql/", "tracking.E018"),
     ],
 )
 def test_a_wrong_setting_is_an_error_that_names_it(

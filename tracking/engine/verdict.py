@@ -17,9 +17,15 @@ class VerdictKind(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """A decision; what decided, and when to try again, are added with rules and limits."""
+    """A decision: `limit` is the name of the limit that made it, `retry_after` is in seconds."""
 
     kind: VerdictKind
+    limit: str = ""
+    retry_after: int = 0
+
+    @property
+    def refused(self) -> bool:
+        return self.kind in {VerdictKind.BLOCKED, VerdictKind.LIMITED}
 
 
 ALLOWED = Verdict(VerdictKind.ALLOWED)

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from tracking.engine.address import IPAddress
+from tracking.engine.limits import State
 from tracking.engine.verdict import ALLOWED, Verdict
 
 
@@ -32,6 +33,7 @@ class Visit:
     operations: tuple[str, ...] = ()
     tags: tuple[str, ...] = ()
     verdict: Verdict = ALLOWED
+    limits: tuple[State, ...] = ()
 
 
 class Record(NamedTuple):
@@ -39,6 +41,7 @@ class Record(NamedTuple):
 
     `at` is UTC as `datetime.isoformat(" ")` writes it without offset: the form in which Django
     stores times in SQLite, so that rows written past the ORM compare with its parameters.
+    New fields go to the end, with a default: a journal may be older than the code that reads it.
     `operations` and `tags` are words with a space between.
     """
 
@@ -59,3 +62,4 @@ class Record(NamedTuple):
     tags: str
     verdict: str
     source: str
+    limit: str = ""

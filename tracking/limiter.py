@@ -1,0 +1,101 @@
+"""From a limit to a verdict: django-ratelimit counts, in our own counters.
+
+Its windows have a fixed length, and begin at a moment of their own for each key; what passes around
+the edge of two windows stands in docs/limits.md.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from functools import lru_cache
+from types import ModuleType, SimpleNamespace
+
+from django.core.cache.backends.base import BaseCache
+
+from tracking import conf
+from tracking.counters import MemoryCounters, RedisCounters
+from tracking.engine.limits import ClientClass, Limit, Rate, State
+from tracking.engine.verdict import ALLOWED, Verdict, VerdictKind
+
+
+def check(
+    limit: Limit, client: ClientClass, key: str, *, increment: bool = True
+) -> tuple[Verdict, tuple[State, ...]]:
+    """Count once (or only look, with `increment` off) and return the verdict and each rate's state.
+
+    Never raises and never waits longer than the counters' own time limit.
+    """
+    states = tuple(_state(limit, client, rate, key, increment) for rate in limit.rates[client])
+    waits = [state.reset_after for state in states if state.exceeded]
+    if not waits:
+        return ALLOWED, states
+    kind = VerdictKind.OBSERVED if limit.observed else VerdictKind.LIMITED
+    return Verdict(kind, limit.name, max(waits)), states
+
+
+def reset(limit: Limit, key: str) -> None:
+    """Forget what was counted for a key in the windows that are open, for every class."""
+    core, counters = _core(), _counters()
+    for client, rates in limit.rates.items():
+        for rate in rates:
+            value = _value(client, key)
+            window = core._get_window(value, rate.seconds)  # noqa: SLF001
+            group, pair = f"{limit.name}|", (rate.count, rate.seconds)
+            counters.delete(core._make_cache_key(group, window, pair, value, core.ALL))  # noqa: SLF001
+
+
+def _state(limit: Limit, client: ClientClass, rate: Rate, key: str, increment: bool) -> State:
+    usage = _core().get_usage(
+        None,
+        group=f"{limit.name}|",
+        key=lambda *_: _value(client, key),
+        rate=(rate.count, rate.seconds),
+        increment=increment,
+    )
+    left = rate.count - usage["count"]
+    return State(
+        limit.name,
+        rate,
+        remaining=max(0, left),
+        # The package's windows include their last second.
+        reset_after=usage["time_left"] + 1,
+        exceeded=left < 0 if increment else left <= 0,
+    )
+
+
+def _value(client: ClientClass, key: str) -> str:
+    # The package joins group, rate, value and window without anything between.
+    return f"{client}|{key}|"
+
+
+def _counters() -> BaseCache:
+    return _counters_at(conf.current().redis_url)
+
+
+@lru_cache(maxsize=4)
+def _counters_at(redis_url: str) -> BaseCache:
+    return RedisCounters(redis_url) if redis_url else MemoryCounters()
+
+
+class _Caches:
+    """What the package looks its cache up in."""
+
+    def __getitem__(self, alias: str) -> BaseCache:
+        return _counters()
+
+
+@lru_cache(maxsize=1)
+def _core() -> ModuleType:
+    """Return a copy of the package's module that knows only our counters.
+
+    It reads the project's settings and caches otherwise, and the project may use the package too,
+    with a cache whose counting is not exact.
+    """
+    spec = importlib.util.find_spec("django_ratelimit.core")
+    if spec is None or spec.loader is None:
+        raise ImportError("django_ratelimit is not installed")
+    core = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(core)
+    core.caches = _Caches()  # type: ignore[attr-defined]
+    core.settings = SimpleNamespace()  # type: ignore[attr-defined]
+    return core
