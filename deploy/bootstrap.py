@@ -19,7 +19,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 ENVIRONMENT = ROOT / ".venv"
 PYTHON = ENVIRONMENT / "bin" / "python"
-PRINT_VERSION = "import sys; print('%d.%d' % sys.version_info[:2])"
+PRINT_VERSION = "import sys; print(*sys.version_info[:2])"
 
 
 def main(names: list[str]) -> None:
@@ -32,11 +32,12 @@ def main(names: list[str]) -> None:
 
 
 def usable() -> bool:
-    """Say whether .venv runs with the version of Python that runs this script."""
+    """Say whether .venv runs, new enough, and with the version that PYTHON asks for, if it does."""
     if not PYTHON.exists():
         return False
     answer = subprocess.run([PYTHON, "-c", PRINT_VERSION], capture_output=True, check=False)
-    return answer.stdout.split() == [b"%d.%d" % sys.version_info[:2]]
+    version = tuple(map(int, answer.stdout.split()))
+    return version == sys.version_info[:2] if os.environ.get("PYTHON") else version >= (3, 11)
 
 
 def create() -> None:
