@@ -14,9 +14,16 @@ from django.utils.functional import LazyObject, empty
 
 from tracking import background, conf, journal, limiter
 from tracking.caller import classify
-from tracking.engine.address import counting_key
 from tracking.engine.forwarding import client_address
-from tracking.engine.limits import ClientClass, Key, Limit, State
+from tracking.engine.limits import (
+    ClientClass,
+    Key,
+    Limit,
+    State,
+    key_of_account,
+    key_of_address,
+    key_of_user,
+)
 from tracking.engine.text import redacted_query, redacted_url, split_target
 from tracking.engine.verdict import Verdict, VerdictKind
 from tracking.engine.visit import Record, Visit
@@ -56,8 +63,8 @@ def close(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
 def limit(request: HttpRequest, name: str, account: str = "") -> Verdict:
     """Count one use of a limit by its name, and return what is to be done about it.
 
-    `account` is what a limit by account counts. The verdict goes on record with the request.
-    Raises KeyError for a name that is not in the table.
+    `account`, in any spelling, is what a limit by account counts. The verdict goes on record with
+    the request. Raises KeyError for a name that is not in the table.
     """
     rule = conf.current().limits[name]
     visit: Visit | None = getattr(request, "visit", None)
@@ -87,13 +94,12 @@ def _counted(
 ) -> tuple[ClientClass, str]:
     """Return the class whose rates apply, and the key that is counted."""
     if rule.key is Key.ACCOUNT:
-        return ClientClass.ANONYMOUS, f"account:{account}"
+        return ClientClass.ANONYMOUS, key_of_account(account)
     if rule.key is Key.CALLER:
         client, user_pk = classify(request)
         if user_pk:
-            return client, f"user:{user_pk}"
-    address = counting_key(visit.address, conf.current().ipv6_prefix)
-    return ClientClass.ANONYMOUS, f"address:{address}"
+            return client, key_of_user(user_pk)
+    return ClientClass.ANONYMOUS, key_of_address(visit.address, conf.current().ipv6_prefix)
 
 
 def _visit(request: HttpRequest) -> Visit:

@@ -4,15 +4,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tracking.engine.address import parse_address
 from tracking.engine.limits import (
     LIMITS,
+    LONGEST_ACCOUNT,
     ClientClass,
     Key,
     Limit,
     LimitError,
     Rate,
+    account_key,
     changed,
     for_all,
+    key_of_account,
+    key_of_address,
     parse_rates,
 )
 
@@ -119,3 +124,24 @@ def test_a_change_that_does_not_fit_names_its_limit(change: object) -> None:
 def test_a_limit_by_address_has_no_classes() -> None:
     with pytest.raises(LimitError, match="under all"):
         changed(TABLE["login_address"], {"staff": "off"})
+
+
+@pytest.mark.parametrize("spelling", ["Ｖｉｃｔｉｍ", "VICTIM", "victim", "Victim"])
+def test_spellings_of_one_account_are_counted_as_one(spelling: str) -> None:
+    assert key_of_account(spelling) == "account:victim"
+
+
+@given(st.text(st.characters(exclude_categories=())))
+def test_an_account_has_one_short_key_that_utf_8_can_write(name: str) -> None:
+    key = account_key(name)
+    assert len(key.encode()) <= 4 * LONGEST_ACCOUNT
+    assert account_key(key) == key
+
+
+def test_a_huge_account_name_costs_little() -> None:
+    assert len(account_key("\ufdfa" * 10_000_000)) == LONGEST_ACCOUNT
+
+
+def test_addresses_of_one_ipv6_network_are_counted_as_one() -> None:
+    keys = {key_of_address(parse_address(f"2001:db8::{n:x}"), 64) for n in range(1, 41)}
+    assert keys == {"address:2001:db8::/64"}

@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import enum
 import re
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+
+from tracking.engine.address import IPAddress, counting_key
 
 _RATE = re.compile(r"([1-9][0-9]{0,8})/([1-9][0-9]{0,3})?([smhd])", re.ASCII)
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 OFF = "off"
+LONGEST_ACCOUNT = 255  # characters
 
 
 class LimitError(ValueError):
@@ -76,6 +80,32 @@ class Limit:
 
     def applies_to(self, path: str) -> bool:
         return bool(self.paths) and path.startswith(self.paths)
+
+
+def key_of_address(address: IPAddress, ipv6_prefix: int) -> str:
+    """Return what is counted for an address: itself, or the network of an IPv6 one."""
+    return f"address:{counting_key(address, ipv6_prefix)}"
+
+
+def key_of_user(pk: str) -> str:
+    """Return what is counted for a user by his primary key."""
+    return f"user:{pk}"
+
+
+def key_of_account(name: str) -> str:
+    """Return what is counted for an account; one key for all spellings of its name."""
+    return f"account:{account_key(name)}"
+
+
+def account_key(name: str) -> str:
+    """Return one spelling for all that stand for the same account (NFKC, without letter case).
+
+    At most LONGEST_ACCOUNT characters, all of which UTF-8 can write; applied twice it changes
+    nothing more.
+    """
+    folded = unicodedata.normalize("NFKC", name[:LONGEST_ACCOUNT]).casefold()
+    spelled = unicodedata.normalize("NFKC", folded).encode(errors="backslashreplace").decode()
+    return spelled[:LONGEST_ACCOUNT]
 
 
 def parse_rates(text: str) -> tuple[Rate, ...]:
