@@ -185,6 +185,16 @@ def test_the_pages_own_tools_work_under_its_policy(visit: BrowserContext) -> Non
     expect(page.locator(".CodeMirror-hints")).to_contain_text("serverInfo")
 
 
+def test_a_query_pasted_over_the_first_one_runs_at_once(visit: BrowserContext) -> None:
+    page = visit.new_page()
+    page.goto("/graphql/")
+    page.locator(".graphiql-query-editor .CodeMirror").click()
+    page.keyboard.press("Control+a")
+    page.keyboard.insert_text("{ serverInfo { __typename } }")
+    page.keyboard.press("Control+Enter")
+    assert answer(page) == {"data": {"serverInfo": {"__typename": "ServerInfo"}}}
+
+
 def test_logging_in_elsewhere_does_not_make_an_open_page_useless(visit: BrowserContext) -> None:
     page = visit.new_page()
     page.goto("/graphql/")

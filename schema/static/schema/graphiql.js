@@ -32,6 +32,11 @@ query NewestRequests {
     return { errors: [{ message }] };
   }
 
+  // GraphiQL notices what was typed a tenth of a second later: until then the name is the old one.
+  function withoutStaleName({ operationName, ...question }) {
+    return question.query.includes(operationName) ? { ...question, operationName } : question;
+  }
+
   async function ask(question, options) {
     let response;
     try {
@@ -44,7 +49,7 @@ query NewestRequests {
           "Content-Type": "application/json",
           [csrfHeader]: currentToken(),
         },
-        body: JSON.stringify(question),
+        body: JSON.stringify(withoutStaleName(question)),
       });
     } catch {
       return failure("The server cannot be reached.");
