@@ -1,4 +1,4 @@
-"""The one background thread of a process: it empties the journal while requests go on.
+"""The one background thread of a process: it empties the journal and learns of resets elsewhere.
 
 It starts with the first request of a process (so never in a server's parent before it forks) and
 ends with it, after a last round.
@@ -15,7 +15,7 @@ import time
 
 from django.db import DatabaseError, close_old_connections, connection
 
-from tracking import conf, drainer, journal
+from tracking import conf, drainer, journal, resets
 
 logger = logging.getLogger(__name__)
 
@@ -43,6 +43,7 @@ class Background(threading.Thread):
         try:
             close_old_connections()
             self._drain_own()
+            resets.refresh()
             if time.monotonic() >= self._next_housekeeping:
                 self._keep_house()
             self._failing = False

@@ -7,6 +7,7 @@ the edge of two windows stands in docs/limits.md.
 from __future__ import annotations
 
 import importlib.util
+import time
 from functools import lru_cache
 from types import ModuleType, SimpleNamespace
 
@@ -34,8 +35,25 @@ def check(
 
 
 def reset(limit: Limit, key: str) -> None:
-    """Forget what was counted for a key in the windows that are open, for every class."""
-    core, counters = _core(), _counters()
+    """Forget what was counted for a key in the windows that are open, for every class.
+
+    Where counters are in memory this reaches this process's own; see tracking.resets.
+    """
+    _forget(_counters(), limit, key)
+
+
+def forget(limit: Limit, key: str) -> None:
+    """Do the same in the memory of this process alone, as Redis was reset by whoever decided it."""
+    _forget(_memory(), limit, key)
+
+
+def remembers() -> bool:
+    """Tell whether the memory of this process holds counters whose windows may still be open."""
+    return len(_memory()) > 0 and time.monotonic() < _open_until
+
+
+def _forget(counters: BaseCache, limit: Limit, key: str) -> None:
+    core = _core()
     for client, rates in limit.rates.items():
         for rate in rates:
             value = _value(client, key)
@@ -45,6 +63,7 @@ def reset(limit: Limit, key: str) -> None:
 
 
 def _state(limit: Limit, client: ClientClass, rate: Rate, key: str, increment: bool) -> State:
+    global _open_until
     usage = _core().get_usage(
         None,
         group=f"{limit.name}|",
@@ -52,6 +71,7 @@ def _state(limit: Limit, client: ClientClass, rate: Rate, key: str, increment: b
         rate=(rate.count, rate.seconds),
         increment=increment,
     )
+    _open_until = max(_open_until, time.monotonic() + rate.seconds)
     left = rate.count - usage["count"]
     return State(
         limit.name,
@@ -68,12 +88,17 @@ def _value(client: ClientClass, key: str) -> str:
     return f"{client}|{key}|"
 
 
-def _counters() -> BaseCache:
+def _memory() -> MemoryCounters:
+    counters = _counters()
+    return counters.memory if isinstance(counters, RedisCounters) else counters
+
+
+def _counters() -> MemoryCounters | RedisCounters:
     return _counters_at(conf.current().redis_url)
 
 
 @lru_cache(maxsize=4)
-def _counters_at(redis_url: str) -> BaseCache:
+def _counters_at(redis_url: str) -> MemoryCounters | RedisCounters:
     return RedisCounters(redis_url) if redis_url else MemoryCounters()
 
 
@@ -99,3 +124,6 @@ def _core() -> ModuleType:
     core.caches = _Caches()  # type: ignore[attr-defined]
     core.settings = SimpleNamespace()  # type: ignore[attr-defined]
     return core
+
+
+_open_until = 0.0  # on the monotonic clock
