@@ -1,8 +1,8 @@
-"""Counters that expire: the cache backend under the rate limits.
+"""Counters that expire: what the rate limits count with.
 
-Both are exact: of N increments at once each sees a number of its own, and incrementing a missing
-counter creates it. In memory they are exact within a process, in Redis for all processes together;
-while Redis is away each process goes on counting in its own memory.
+Both kinds are exact: of N who count at once each gets a number of its own. In memory that holds
+within a process, in Redis for all processes together; while Redis is away each process goes on
+counting in its own memory.
 """
 
 from __future__ import annotations
@@ -10,97 +10,100 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
-from typing import Any, TypeVar
+from collections import OrderedDict
 
-from django.core.cache.backends.base import BaseCache
-
-T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
-MOST_KEYS = 100_000
-DAY = 86_400
+MOST_COUNTERS = 100_000  # of each lifetime
 REDIS_TIMEOUT = 0.05  # seconds to connect or to answer; a request may wait for two of them
 PREFIX = "tracking:"
 
-# One trip for what would be two commands, between which a process could die and leave a counter
-# that never expires.
-_INCREMENT = """
-local count = redis.call('INCRBY', KEYS[1], ARGV[1])
+# A script, since a process could die between two commands and leave a counter that never expires.
+# What is no number under one of our keys was not written by us, and is replaced.
+_COUNT = """
+local count = redis.pcall('INCRBY', KEYS[1], ARGV[1])
+if type(count) ~= 'number' then
+  redis.call('SET', KEYS[1], ARGV[1])
+  count = tonumber(ARGV[1])
+end
 if redis.call('TTL', KEYS[1]) < 0 then redis.call('EXPIRE', KEYS[1], ARGV[2]) end
 return count
 """
 
 
-class MemoryCounters(BaseCache):
-    """Counters of this process; of more than `most_keys` the one begun first is forgotten."""
+class MemoryCounters:
+    """Counters of this process; of more than `most` with one lifetime the oldest is forgotten.
 
-    def __init__(self, server: str = "", params: dict[str, Any] | None = None) -> None:
-        super().__init__(params or {})
-        self.most_keys = MOST_KEYS
-        self._counters: dict[str, tuple[int, float]] = {}
+    Lifetimes are kept apart: then the oldest is also the next to expire, and a flood of new
+    counters that live for a minute takes none away that live for an hour.
+    """
+
+    def __init__(self, most: int = MOST_COUNTERS) -> None:
+        self._most = most
+        self._by_lifetime: dict[int, OrderedDict[str, tuple[int, float]]] = {}
         self._lock = threading.Lock()
-        self._added = threading.local()
 
-    def add(self, key: Any, value: Any, timeout: Any = DAY, version: int | None = None) -> bool:
-        self._added.timeout = timeout
-        with self._lock:
-            if self._current(key) is not None:
-                return False
-            self._begin(key, value, timeout)
-        return True
+    def count(self, key: str, amount: int, lifetime: int) -> int:
+        """Add to a counter and return its number; by 0 one only looks.
 
-    def incr(self, key: Any, delta: int = 1, version: int | None = None) -> int:
+        A counter that is missing or older than `lifetime`, in seconds, begins at 0.
+        """
         with self._lock:
-            counter = self._current(key)
-            if counter is None:
-                self._begin(key, delta, getattr(self._added, "timeout", DAY))
-                return delta
-            count = counter[0] + delta
-            self._counters[key] = (count, counter[1])
-        return count
+            now = time.monotonic()
+            counters = self._by_lifetime.setdefault(lifetime, OrderedDict())
+            _forget_expired(counters, now)
+            number, expires = counters.get(key, (0, 0.0))
+            if expires <= now:
+                number, expires = 0, now + lifetime
+                counters.pop(key, None)
+            if amount:
+                number += amount
+                counters[key] = number, expires
+                if len(counters) > self._most:
+                    counters.popitem(last=False)
+            return number
 
-    def get(self, key: Any, default: Any = None, version: int | None = None) -> Any:
+    def delete(self, key: str) -> None:
         with self._lock:
-            counter = self._current(key)
-        return default if counter is None else counter[0]
-
-    def delete(self, key: Any, version: int | None = None) -> bool:
-        with self._lock:
-            return self._counters.pop(key, None) is not None
+            for counters in self._by_lifetime.values():
+                counters.pop(key, None)
 
     def clear(self) -> None:
         with self._lock:
-            self._counters.clear()
+            self._by_lifetime.clear()
 
     def __len__(self) -> int:
-        return len(self._counters)
+        with self._lock:
+            return sum(map(len, self._by_lifetime.values()))
 
-    def _current(self, key: str) -> tuple[int, float] | None:
-        counter = self._counters.get(key)
-        return counter if counter is not None and counter[1] > time.monotonic() else None
 
-    def _begin(self, key: str, count: int, timeout: float) -> None:
-        self._counters.pop(key, None)
-        while len(self._counters) >= self.most_keys:
-            del self._counters[next(iter(self._counters))]
-        self._counters[key] = (count, time.monotonic() + timeout)
+def _forget_expired(counters: OrderedDict[str, tuple[int, float]], now: float) -> None:
+    """Forget two that expired: more than can begin, and too few to hold a request up."""
+    for _ in range(2):
+        oldest = next(iter(counters), None)
+        if oldest is None or counters[oldest][1] > now:
+            return
+        del counters[oldest]
 
 
 class Breaker:
     """Keeps requests from waiting for something that does not answer.
 
-    After a failure nobody tries for a while; then one does, and the others only if it succeeds.
+    After a failure nobody tries for a pause in seconds; then one does, and the others once that one
+    has succeeded. Each failed trial doubles the pause. What was under way when the breaker opened
+    neither closes it nor makes the pause longer.
     """
 
     def __init__(self, shortest: float = 0.5, longest: float = 5.0) -> None:
-        self.shortest = shortest
-        self.longest = longest
-        self._pause = 0.0
+        self._shortest = shortest
+        self._longest = longest
+        self._pause = 0.0  # while it is closed
         self._until = 0.0
+        self._trying: int | None = None
         self._lock = threading.Lock()
 
     def lets_through(self) -> bool:
+        """Return whether the caller may try; who may must say how it went."""
         if not self._pause:
             return True
         with self._lock:
@@ -108,80 +111,81 @@ class Breaker:
             if now < self._until:
                 return False
             self._until = now + self._pause
+            self._trying = threading.get_ident()
             return True
 
-    def succeeded(self) -> None:
-        self._pause = 0.0
+    def succeeded(self) -> bool:
+        """Return whether the breaker was open and this closed it."""
+        if not self._pause:
+            return False
+        with self._lock:
+            if self._trying != threading.get_ident():
+                return False
+            self._pause, self._until, self._trying = 0.0, 0.0, None
+            return True
 
     def failed(self) -> bool:
-        """Return whether this is the first failure in a row."""
+        """Return whether the breaker was closed and this opened it."""
         with self._lock:
-            first = not self._pause
-            self._pause = min(self.longest, self._pause * 2 or self.shortest)
-            self._until = time.monotonic() + self._pause
-        return first
+            was_closed = not self._pause
+            if was_closed or self._trying == threading.get_ident():
+                self._pause = min(self._longest, self._pause * 2 or self._shortest)
+                self._until = time.monotonic() + self._pause
+                self._trying = None
+            return was_closed
 
 
-class RedisCounters(BaseCache):
-    """Counters that all processes share, in Redis; in this process's memory while it is away."""
+class RedisCounters:
+    """Counters that all processes share, in one trip each; in `memory` while Redis is away."""
 
-    def __init__(self, server: str, params: dict[str, Any] | None = None) -> None:
-        super().__init__(params or {})
+    def __init__(self, url: str, memory: MemoryCounters) -> None:
         # An optional dependency: whoever counts in memory need not have it.
         import redis  # noqa: PLC0415
         from redis.backoff import NoBackoff  # noqa: PLC0415
         from redis.retry import Retry  # noqa: PLC0415
 
-        self.memory = MemoryCounters()
+        self.memory = memory
         self.breaker = Breaker()
-        self._errors = (redis.RedisError, OSError)
+        # The last two: a server that answers what Redis never would, an option nobody knows.
+        self._errors = (redis.RedisError, OSError, ValueError, TypeError)
         self._redis = redis.Redis.from_url(
-            server,
+            url,
+            protocol=2,  # with 3 a server may ask the client for more patience
             socket_timeout=REDIS_TIMEOUT,
             socket_connect_timeout=REDIS_TIMEOUT,
             retry=Retry(NoBackoff(), 0),
+            max_connections=10_000,  # one for each thread; the 101st would fail by default
         )
-        self._increment = self._redis.register_script(_INCREMENT)
-        self._added = threading.local()
+        self._script = self._redis.register_script(_COUNT)
 
-    def add(self, key: Any, value: Any, timeout: Any = DAY, version: int | None = None) -> bool:
-        self._added.timeout = timeout
-        return self._either(
-            lambda: bool(self._redis.set(PREFIX + key, value, ex=timeout, nx=True)),
-            lambda: self.memory.add(key, value, timeout),
-        )
-
-    def incr(self, key: Any, delta: int = 1, version: int | None = None) -> int:
-        timeout = getattr(self._added, "timeout", DAY)
-        return self._either(
-            lambda: int(self._increment(keys=[PREFIX + key], args=[delta, timeout])),
-            lambda: self.memory.incr(key, delta),
-        )
-
-    def get(self, key: Any, default: Any = None, version: int | None = None) -> Any:
-        return self._either(
-            lambda: self._number(key, default), lambda: self.memory.get(key, default)
-        )
-
-    def delete(self, key: Any, version: int | None = None) -> bool:
-        self.memory.delete(key)
-        return self._either(lambda: bool(self._redis.delete(PREFIX + key)), lambda: False)
-
-    def clear(self) -> None:
-        self.memory.clear()
-
-    def _number(self, key: str, default: Any) -> Any:
-        value = self._redis.get(PREFIX + key)
-        return default if value is None else int(value)
-
-    def _either(self, remote: Callable[[], T], local: Callable[[], T]) -> T:
+    def count(self, key: str, amount: int, lifetime: int) -> int:
+        """Add to a counter and return its number; see MemoryCounters.count. Never raises."""
         if self.breaker.lets_through():
             try:
-                answer = remote()
+                number = int(self._script(keys=[PREFIX + key], args=[amount, lifetime]))
             except self._errors as error:
-                if self.breaker.failed():
-                    logger.warning("Limits are counted in memory, since Redis fails: %s", error)
+                self._failed(error)
+            else:
+                if self.breaker.succeeded():
+                    logger.warning("Limits are counted in Redis again")
+                return number
+        return self.memory.count(key, amount, lifetime)
+
+    def delete(self, key: str) -> None:
+        """Forget a counter here and in Redis; while that is away, only here."""
+        self.memory.delete(key)
+        if self.breaker.lets_through():
+            try:
+                self._redis.delete(PREFIX + key)
+            except self._errors as error:
+                self._failed(error)
             else:
                 self.breaker.succeeded()
-                return answer
-        return local()
+
+    def clear(self) -> None:
+        """Forget what this process counted in its memory; the counters in Redis stay."""
+        self.memory.clear()
+
+    def _failed(self, error: Exception) -> None:
+        if self.breaker.failed():
+            logger.warning("Limits are counted in this process, since Redis fails: %s", error)

@@ -7,11 +7,10 @@ the edge of two windows stands in docs/limits.md.
 from __future__ import annotations
 
 import importlib.util
+import os
 import time
 from functools import lru_cache
 from types import ModuleType, SimpleNamespace
-
-from django.core.cache.backends.base import BaseCache
 
 from tracking import conf
 from tracking.counters import MemoryCounters, RedisCounters
@@ -24,14 +23,16 @@ def check(
 ) -> tuple[Verdict, tuple[State, ...]]:
     """Count once (or only look, with `increment` off) and return the verdict and each rate's state.
 
-    Never raises and never waits longer than the counters' own time limit.
+    Never raises and never waits longer than the counters' own time limit. After `retry_after` of a
+    refusal the next one passes, unless others counted under the same key meanwhile.
     """
     states = tuple(_state(limit, client, rate, key, increment) for rate in limit.rates[client])
-    waits = [state.reset_after for state in states if state.exceeded]
-    if not waits:
+    if not any(state.exceeded for state in states):
         return ALLOWED, states
     kind = VerdictKind.OBSERVED if limit.observed else VerdictKind.LIMITED
-    return Verdict(kind, limit.name, max(waits)), states
+    # A rate that is used up, and not exceeded yet, would refuse the next one.
+    wait = max(state.reset_after for state in states if not state.remaining)
+    return Verdict(kind, limit.name, wait), states
 
 
 def reset(limit: Limit, key: str) -> None:
@@ -44,21 +45,21 @@ def reset(limit: Limit, key: str) -> None:
 
 def forget(limit: Limit, key: str) -> None:
     """Do the same in the memory of this process alone, as Redis was reset by whoever decided it."""
-    _forget(_memory(), limit, key)
+    _forget(_memory, limit, key)
 
 
 def remembers() -> bool:
     """Tell whether the memory of this process holds counters whose windows may still be open."""
-    return len(_memory()) > 0 and time.monotonic() < _open_until
+    return len(_memory) > 0 and time.monotonic() < _open_until
 
 
-def _forget(counters: BaseCache, limit: Limit, key: str) -> None:
+def _forget(counters: MemoryCounters | RedisCounters, limit: Limit, key: str) -> None:
     core = _core()
     for client, rates in limit.rates.items():
         for rate in rates:
             value = _value(client, key)
             window = core._get_window(value, rate.seconds)  # noqa: SLF001
-            group, pair = f"{limit.name}|", (rate.count, rate.seconds)
+            group, pair = ascii(limit.name), (rate.count, rate.seconds)
             counters.delete(core._make_cache_key(group, window, pair, value, core.ALL))  # noqa: SLF001
 
 
@@ -66,7 +67,7 @@ def _state(limit: Limit, client: ClientClass, rate: Rate, key: str, increment: b
     global _open_until
     usage = _core().get_usage(
         None,
-        group=f"{limit.name}|",
+        group=ascii(limit.name),
         key=lambda *_: _value(client, key),
         rate=(rate.count, rate.seconds),
         increment=increment,
@@ -77,36 +78,64 @@ def _state(limit: Limit, client: ClientClass, rate: Rate, key: str, increment: b
         limit.name,
         rate,
         remaining=max(0, left),
-        # The package's windows include their last second.
-        reset_after=usage["time_left"] + 1,
+        # The package's windows include their last second; it looks at the clock twice, and between
+        # the two a window may end, or somebody set the clock.
+        reset_after=min(max(usage["time_left"] + 1, 1), rate.seconds),
         exceeded=left < 0 if increment else left <= 0,
     )
 
 
 def _value(client: ClientClass, key: str) -> str:
-    # The package joins group, rate, value and window without anything between.
-    return f"{client}|{key}|"
+    # The package joins group, rate, value and window without anything between; a Python literal
+    # says itself where it ends, and UTF-8 can write it whatever the key holds.
+    return f"{client}{key!a}"
 
 
-def _memory() -> MemoryCounters:
-    counters = _counters()
-    return counters.memory if isinstance(counters, RedisCounters) else counters
+_memory = MemoryCounters()
 
 
 def _counters() -> MemoryCounters | RedisCounters:
-    return _counters_at(conf.current().redis_url)
+    url = conf.current().redis_url
+    return _redis_at(url) if url else _memory
 
 
 @lru_cache(maxsize=4)
-def _counters_at(redis_url: str) -> MemoryCounters | RedisCounters:
-    return RedisCounters(redis_url) if redis_url else MemoryCounters()
+def _redis_at(url: str) -> RedisCounters:
+    return RedisCounters(url, _memory)
+
+
+def _begin_anew() -> None:
+    """Leave behind the locks that another thread may have held while this process was forked."""
+    global _memory
+    _memory = MemoryCounters()
+    _redis_at.cache_clear()
+
+
+os.register_at_fork(after_in_child=_begin_anew)
+
+
+class _Use:
+    """The cache the package sees for one use of a limit.
+
+    The package adds, and then increments or gets; we count once, and answer all three from that.
+    """
+
+    def add(self, key: str, amount: int, lifetime: int) -> bool:
+        self._number = _counters().count(key, amount, lifetime)
+        return False  # so that the package asks for the number
+
+    def incr(self, key: str) -> int:
+        return self._number
+
+    def get(self, key: str, default: int) -> int:
+        return self._number
 
 
 class _Caches:
     """What the package looks its cache up in."""
 
-    def __getitem__(self, alias: str) -> BaseCache:
-        return _counters()
+    def __getitem__(self, alias: str) -> _Use:
+        return _Use()
 
 
 @lru_cache(maxsize=1)
