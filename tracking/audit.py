@@ -8,7 +8,7 @@ from typing import Any
 from django.utils import timezone
 
 from tracking.engine.address import IPAddress
-from tracking.engine.text import escaped
+from tracking.engine.text import printable
 from tracking.models import AuditEntry
 
 
@@ -36,12 +36,12 @@ def record(
     """Write one entry; call it in the transaction of the change, so that neither stands alone."""
     return AuditEntry.objects.create(
         at=timezone.now(),
-        actor=escaped(actor.name, 255),
+        actor=printable(actor.name, 255),
         actor_pk=actor.pk[:64],
         address=actor.address,
         action=action,
-        target=escaped(target, 255),
-        reason=escaped(reason, 500),
+        target=printable(target, 255),
+        reason=printable(reason, 500),
         before=before,
         after=after,
     )

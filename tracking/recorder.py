@@ -17,7 +17,7 @@ from django.db.models.functions import Now
 
 from tracking import conf, geo
 from tracking.engine.address import IPAddress, counting_key, parse_address
-from tracking.engine.text import escaped, normal_path, path_as_sent
+from tracking.engine.text import escaped, normal_path, path_as_sent, printable
 from tracking.engine.visit import Record
 from tracking.fields import joined, sortable
 from tracking.models import Counter, ReadPosition, RequestLog
@@ -75,7 +75,7 @@ def row(record: Record) -> Row:
         record.status,
         record.duration_ms,
         record.user_pk[:64],
-        escaped(record.username, 255),
+        printable(record.username, 255),
         escaped(record.user_agent, 512),
         escaped(record.referer, 1024),
         record.request_id,

@@ -26,11 +26,17 @@ _MOST_DECODINGS = 3  # an attacker who encodes twice hopes that somebody decodes
 def escaped(text: str, longest: int) -> str:
     """Return header text as one printable line of at most `longest` characters.
 
-    Servers hand headers over as Latin-1; UTF-8 is read where it is valid. What cannot be printed
-    (controls, NUL, lone surrogates, direction marks) becomes a backslash escape.
+    Servers hand headers over as Latin-1; UTF-8 is read where it is valid.
     """
-    if not text.isascii():
-        text = _as_utf8(text)
+    return printable(text if text.isascii() else _as_utf8(text), longest)
+
+
+def printable(text: str, longest: int) -> str:
+    """Return text as one line of at most `longest` characters.
+
+    What cannot be printed (controls, NUL, lone surrogates, direction marks) becomes a backslash
+    escape.
+    """
     if not text.isprintable():
         text = "".join(c if c.isprintable() else _backslash(c) for c in text[:longest])
     return text[:longest]
