@@ -182,6 +182,8 @@ LOGGING = {
     "loggers": {
         # Without an entry here both would print each line twice, by a handler of their own.
         "django": {"handlers": [], "level": "INFO"},
+        # Views answer HEAD as they answer GET, and gunicorn would tell of each body it drops.
+        "gunicorn.http.wsgi": {"level": "ERROR"},
         "huey": {"handlers": ["stderr"], "level": "WARNING", "propagate": False},
     },
 }

@@ -15,7 +15,8 @@ WORKER = ("manage.py", "run_huey", "-g", "TERM", "-t", "30", "-m", "0.5")
 FIRST_PLACES = ("manage.py", "update_geoip", "--if-older", "7d")
 
 RESTARTED = {"autorestart": "true", "startretries": "1000000"}
-ONCE = {"autorestart": "false", "startretries": "0", "startsecs": "0"}
+# 3 says that no source of places could be reached, which is nothing to warn of.
+ONCE = {"autorestart": "false", "startretries": "0", "startsecs": "0", "exitcodes": "0,3"}
 
 
 def configuration(folder: Path, checkout: Path, *, fetch_places: bool) -> str:
