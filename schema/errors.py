@@ -1,4 +1,8 @@
-"""Top-level GraphQL errors: one code for each way in which a request can be refused."""
+"""What is said to a caller who does not get what he asked for.
+
+Top-level errors refuse a field or a whole request. What the caller of a mutation can mend stands in
+the `errors` of its payload instead.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,7 @@ import logging
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+import strawberry
 from graphql import GraphQLError
 
 logger = logging.getLogger(__name__)
@@ -17,6 +22,7 @@ class Code(enum.StrEnum):
 
     UNAUTHENTICATED = "UNAUTHENTICATED"
     FORBIDDEN = "FORBIDDEN"
+    RATE_LIMITED = "RATE_LIMITED"
     BAD_USER_INPUT = "BAD_USER_INPUT"
     GRAPHQL_VALIDATION_FAILED = "GRAPHQL_VALIDATION_FAILED"
     QUERY_TOO_COSTLY = "QUERY_TOO_COSTLY"
@@ -98,3 +104,64 @@ def masked(reference: str) -> dict[str, Any]:
         "message": f"Something went wrong here. The log says more under {reference}.",
         "extensions": {"code": Code.INTERNAL_SERVER_ERROR.value, "reference": reference},
     }
+
+
+@strawberry.enum(description="What is wrong with what a mutation was asked to do.")
+class ErrorCode(enum.Enum):
+    INVALID_CREDENTIALS = strawberry.enum_value(
+        "INVALID_CREDENTIALS", description="The user name or the password is wrong."
+    )
+    USERNAME_TAKEN = strawberry.enum_value(
+        "USERNAME_TAKEN", description="Somebody else has this user name."
+    )
+    INVALID_INPUT = strawberry.enum_value(
+        "INVALID_INPUT", description="A value does not fit; the path says which one."
+    )
+    WEAK_PASSWORD = strawberry.enum_value(
+        "WEAK_PASSWORD", description="The password is too easy to guess."
+    )
+    INVALID_TOKEN = strawberry.enum_value(
+        "INVALID_TOKEN", description="The token is not, or no longer, one of this service."
+    )
+    RATE_LIMITED = strawberry.enum_value(
+        "RATE_LIMITED", description="This was done too often; a RateLimitedError says when again."
+    )
+    WOULD_LOCK_OUT = strawberry.enum_value(
+        "WOULD_LOCK_OUT", description="This would lock out whoever asks for it."
+    )
+    PROTECTED_TARGET = strawberry.enum_value(
+        "PROTECTED_TARGET", description="The target is never to be blocked."
+    )
+    TOO_WIDE = strawberry.enum_value("TOO_WIDE", description="The target has too many addresses.")
+    ALREADY_BLOCKED = strawberry.enum_value(
+        "ALREADY_BLOCKED", description="The target is blocked as it is."
+    )
+    NOT_BLOCKED = strawberry.enum_value("NOT_BLOCKED", description="The target is not blocked.")
+    NOT_FOUND = strawberry.enum_value("NOT_FOUND", description="There is no such thing.")
+    SIGNUP_CLOSED = strawberry.enum_value(
+        "SIGNUP_CLOSED", description="Accounts are made by administrators only."
+    )
+
+
+@strawberry.interface(description="Why a mutation did not do what it was asked, and what to mend.")
+class UserError:
+    code: ErrorCode = strawberry.field(description="What is wrong, for programs.")
+    message: str = strawberry.field(description="What is wrong, for people.")
+    path: list[str] | None = strawberry.field(
+        default=None, description="Which part of the input is wrong; null where none is."
+    )
+
+
+@strawberry.type(description="Something in the input does not fit.")
+class InputError(UserError):
+    pass
+
+
+@strawberry.type(description="This was done too often.")
+class RateLimitedError(UserError):
+    limit: str = strawberry.field(description="The name of the limit.")
+    retry_after: int = strawberry.field(description="In how many seconds it may be done again.")
+
+
+# The members of the interface, which the schema is told since no field returns one by its name.
+USER_ERRORS = (InputError, RateLimitedError)

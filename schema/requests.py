@@ -39,7 +39,7 @@ SIZES = f"1 to {LARGEST_PAGE}; {DEFAULT_PAGE} when neither first nor last is giv
 COLUMNS = (
     "at", "id", "address", "method", "host", "path", "query", "status", "duration_ms", "country",
     "city", "asn", "username", "user_agent", "referer", "request_id", "operations", "verdict",
-    "tags", "source",
+    "limit", "tags", "source",
 )  # fmt: skip
 
 
@@ -86,6 +86,9 @@ class RequestLog(relay.Node):
         description="The GraphQL operation names and root fields the request asked for."
     )
     verdict: VerdictKind = strawberry.field(description="What was decided about the request.")
+    limit: str | None = strawberry.field(
+        description="The name of the limit that decided; null where none did."
+    )
     tags: list[str] = strawberry.field(description="Attack families recognised in the request.")
     source: str = strawberry.field(
         description="Where the row came from: live, or the name of an ingested log."
@@ -97,7 +100,7 @@ class RequestLog(relay.Node):
         (
             at, pk, address, method, host, path, query, status, duration_ms, country,
             city, asn, username, user_agent, referer, request_id, operations, verdict,
-            tags, source,
+            limit, tags, source,
         ) = values  # fmt: skip
         return cls(
             pk=pk,
@@ -119,6 +122,7 @@ class RequestLog(relay.Node):
             request_id=request_id,
             operations=operations,
             verdict=verdict,
+            limit=limit or None,
             tags=tags,
             source=source,
         )

@@ -13,7 +13,9 @@ from strawberry.extensions import SchemaExtension
 from strawberry.schema.config import StrawberryConfig
 from strawberry.types import ExecutionContext
 
+from schema.errors import USER_ERRORS
 from schema.nodes import NodeQueries
+from schema.ratelimits import RateLimitMutations, RateLimitQueries
 from schema.requests import RequestQueries
 from schema.scalars import SCALARS
 from schema.server import ServerQueries
@@ -54,12 +56,19 @@ class Schema(strawberry.Schema):
 
 
 @strawberry.type(description="What can be read.")
-class Query(RequestQueries, StatisticsQueries, ServerQueries, NodeQueries):
+class Query(RequestQueries, StatisticsQueries, RateLimitQueries, ServerQueries, NodeQueries):
+    """Each noun brings its own fields."""
+
+
+@strawberry.type(description="What can be changed.")
+class Mutation(RateLimitMutations):
     """Each noun brings its own fields."""
 
 
 schema = Schema(
     query=Query,
+    mutation=Mutation,
+    types=USER_ERRORS,
     extensions=[PreparedDocument],
     config=StrawberryConfig(scalar_map=SCALARS, disable_field_suggestions=not settings.DEBUG),
 )

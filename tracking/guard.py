@@ -67,9 +67,7 @@ def limit(request: HttpRequest, name: str, account: str = "") -> Verdict:
     the request. Raises KeyError for a name that is not in the table.
     """
     rule = conf.current().limits[name]
-    visit: Visit | None = getattr(request, "visit", None)
-    if visit is None:
-        visit = request.visit = _visit(request)  # type: ignore[attr-defined]
+    visit = _visit_of(request)
     client, key = _counted(rule, request, visit, account)
     verdict, states = limiter.check(rule, client, key)
     visit.limits += states
@@ -80,7 +78,7 @@ def limit(request: HttpRequest, name: str, account: str = "") -> Verdict:
 
 def limits_of(request: HttpRequest) -> tuple[State, ...]:
     """Return the state of each limit that applies to the caller, without counting anything."""
-    visit: Visit = request.visit  # type: ignore[attr-defined]
+    visit = _visit_of(request)
     states: tuple[State, ...] = ()
     for rule in conf.current().limits.values():
         if rule.key is not Key.ACCOUNT:
@@ -100,6 +98,13 @@ def _counted(
         if user_pk:
             return client, key_of_user(user_pk)
     return ClientClass.ANONYMOUS, key_of_address(visit.address, conf.current().ipv6_prefix)
+
+
+def _visit_of(request: HttpRequest) -> Visit:
+    visit: Visit | None = getattr(request, "visit", None)
+    if visit is None:
+        visit = request.visit = _visit(request)  # type: ignore[attr-defined]
+    return visit
 
 
 def _visit(request: HttpRequest) -> Visit:
@@ -163,7 +168,7 @@ def _known_user(request: HttpRequest) -> tuple[str, str]:
         user = getattr(request, "_cached_user", None) or getattr(request, "_acached_user", None)
     if user is None or not user.is_authenticated:
         return "", ""
-    return str(user.pk), user.get_username()[:_LONGEST]
+    return str(user.pk), str(user.get_username() or "")[:_LONGEST]
 
 
 def _target(request: HttpRequest) -> tuple[str, str]:

@@ -7,7 +7,8 @@ one row that holds the number of the newest such entry.
 
 from __future__ import annotations
 
-from datetime import timedelta
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from functools import partial
 
 from django.contrib.auth import get_user_model
@@ -25,6 +26,15 @@ NEWEST = "limits.newest_reset"
 SKEW = timedelta(minutes=1)  # by which the clocks of two nodes may differ
 
 
+@dataclass(frozen=True, slots=True)
+class Reset:
+    """What was reset: `key` names the address, user or account as it is counted."""
+
+    limit: str
+    key: str
+    at: datetime
+
+
 class CannotResetError(ValueError):
     """What is to be reset does not fit; `argument` is the wrong one, the message says why."""
 
@@ -39,8 +49,8 @@ class UnknownError(CannotResetError):
 
 def reset(
     actor: audit.Actor, name: str, *, address: str = "", username: str = "", reason: str = ""
-) -> AuditEntry:
-    """Forget what the limit `name` has counted for an address or for a user, and return the entry.
+) -> Reset:
+    """Forget what the limit `name` has counted for an address or for a user, and say so on record.
 
     A limit by account is reset for the account that is logged in to by this name, whether it
     exists or not. Raises CannotResetError, and UnknownError for a limit or user there is not.
@@ -58,7 +68,7 @@ def reset(
         entry = audit.record(actor, ACTION, target, reason=reason, after=change)
         newest.update(value=entry.pk)
         transaction.on_commit(partial(_reset_here, entry.pk, limit, key))
-    return entry
+    return Reset(limit.name, key, entry.at)
 
 
 def refresh() -> None:
@@ -75,10 +85,10 @@ def refresh() -> None:
     entries = AuditEntry.objects.filter(
         action=ACTION, pk__gt=_seen, pk__lte=newest, at__gte=_started
     )
-    for number, change in entries.values_list("pk", "after"):
-        limit = conf.current().limits.get(change["limit"])
+    for number, name, key in entries.values_list("pk", "after__limit", "after__key"):
+        limit = conf.current().limits.get(name)
         if limit is not None and number not in _own:
-            limiter.forget(limit, change["key"])
+            limiter.forget(limit, key)
         _own.discard(number)
     _seen = newest
 
@@ -110,6 +120,8 @@ def _key_of_address(text: str) -> str:
 def _key_of_user(username: str) -> str:
     users = get_user_model()
     try:
+        if not username.isprintable():  # PostgreSQL cannot even be asked for some of these
+            raise users.DoesNotExist
         user = users._default_manager.get_by_natural_key(username)  # noqa: SLF001
     except users.DoesNotExist:
         raise UnknownError("username", f"There is no user {shown(username)}.") from None
