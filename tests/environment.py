@@ -10,6 +10,8 @@ import atexit
 import os
 import re
 import shutil
+import signal
+import sys
 import tempfile
 from collections.abc import Generator
 from pathlib import Path
@@ -51,6 +53,8 @@ def start_database() -> None:
     else:
         os.environ["TEST_DATABASE_URL"] = server.url
         atexit.register(server.stop)
+        # A run that is told to end would otherwise leave the server behind.
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 
 
 start_database()
