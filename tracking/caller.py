@@ -18,7 +18,7 @@ from tracking.engine.limits import ClientClass
 
 def classify(request: HttpRequest) -> tuple[ClientClass, str]:
     """Return the caller's class and the primary key of the user, empty for nobody."""
-    if not _has_credential(request):
+    if not has_credential(request):
         return ClientClass.ANONYMOUS, ""
     user = _user(request)
     if user is None or not user.is_authenticated:
@@ -27,7 +27,8 @@ def classify(request: HttpRequest) -> tuple[ClientClass, str]:
     return who, str(user.pk)
 
 
-def _has_credential(request: HttpRequest) -> bool:
+def has_credential(request: HttpRequest) -> bool:
+    """Tell whether something came along that may say who asks; reading it may take a database."""
     cookies = request.META.get("HTTP_COOKIE", "")
     return "HTTP_AUTHORIZATION" in request.META or settings.SESSION_COOKIE_NAME in cookies
 

@@ -5,15 +5,19 @@ from __future__ import annotations
 import logging
 import os
 import time
-from datetime import UTC, datetime
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
 from urllib.parse import quote
 
+from asgiref.sync import sync_to_async
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
+from django.utils import timezone
 from django.utils.functional import LazyObject, empty
 
 from tracking import background, conf, journal, limiter
-from tracking.caller import classify
+from tracking.caller import classify, has_credential
+from tracking.engine.address import network_of
 from tracking.engine.forwarding import client_address
 from tracking.engine.limits import (
     ClientClass,
@@ -25,13 +29,14 @@ from tracking.engine.limits import (
     key_of_user,
 )
 from tracking.engine.text import redacted_query, redacted_url, split_target
-from tracking.engine.verdict import Verdict, VerdictKind
+from tracking.engine.verdict import ALLOWED, Verdict, VerdictKind
 from tracking.engine.visit import Record, Visit
-from tracking.models import LIVE
+from tracking.models import LIVE, LoginAttempt
 
 logger = logging.getLogger(__name__)
 
 REQUEST_ID_HEADER = "X-Request-ID"
+KNOWN_FOR = timedelta(days=30)  # an address after a login, to the account that was logged in to
 _LONGEST = 4096  # of any one text in the journal; the table cuts further, after escaping
 
 
@@ -60,19 +65,87 @@ def close(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
     return response
 
 
-def limit(request: HttpRequest, name: str, account: str = "") -> Verdict:
+def visit_of(request: HttpRequest) -> Visit:
+    """Return what is known of a request; found out now where VisitMiddleware is not in use."""
+    visit: Visit | None = getattr(request, "visit", None)
+    if visit is None:
+        visit = request.visit = _visit(request)  # type: ignore[attr-defined]
+    return visit
+
+
+def limit(
+    request: HttpRequest,
+    name: str,
+    account: str = "",
+    unless: Callable[[], bool] | None = None,
+) -> Verdict:
     """Count one use of a limit by its name, and return what is to be done about it.
 
-    `account`, in any spelling, is what a limit by account counts. The verdict goes on record with
+    `account`, in any spelling, is what a limit by account counts. `unless` is asked when the limit
+    is exceeded, and says whether that does not matter this time. The verdict goes on record with
     the request. Raises KeyError for a name that is not in the table.
     """
     rule = conf.current().limits[name]
-    visit = _visit_of(request)
+    visit = visit_of(request)
     client, key = _counted(rule, request, visit, account)
     verdict, states = limiter.check(rule, client, key)
     visit.limits += states
-    if verdict.kind is not VerdictKind.ALLOWED and not visit.verdict.refused:
+    if verdict.kind is VerdictKind.ALLOWED or (unless is not None and unless()):
+        return ALLOWED
+    if not visit.verdict.refused:
         visit.verdict = verdict
+    return verdict
+
+
+def limits_by_path(request: HttpRequest) -> tuple[str, ...]:
+    """Return the names of the limits that count a request because of its path."""
+    configuration = conf.current()
+    path, method = request.path_info, request.method or ""
+    names = [rule.name for rule in configuration.limits.values() if rule.applies_to(path, method)]
+    if names and path.startswith(configuration.graphql_paths) and _opens_page(request):
+        return ()
+    return tuple(names)
+
+
+def limit_each(request: HttpRequest, names: Sequence[str]) -> Verdict:
+    """Count one use of each of these limits, up to the first that is exceeded."""
+    verdict = ALLOWED
+    for name in names:
+        verdict = limit(request, name)
+        if verdict.refused:
+            break
+    return verdict
+
+
+async def limit_each_async(request: HttpRequest, names: Sequence[str]) -> Verdict:
+    """Do the same; what may wait for a database or Redis does not hold up the event loop."""
+    if names and (has_credential(request) or conf.current().redis_url):
+        return await sync_to_async(limit_each)(request, names)
+    return limit_each(request, names)
+
+
+def limit_login(request: HttpRequest, account: str) -> Verdict:
+    """Count one attempt to log in to an account, before its password is looked at.
+
+    The limit by account does not hold for addresses from which somebody has logged in to it within
+    KNOWN_FOR, so that a stranger cannot lock the owner out; the limit by address holds for all.
+    """
+    visit = visit_of(request)
+    visit.login = limit(request, "login_address")
+    if not visit.login.refused:
+        visit.login = limit(
+            request, "login_account", account, unless=lambda: _knows(account, visit)
+        )
+    return visit.login
+
+
+def take_login_verdict(request: HttpRequest) -> Verdict:
+    """Return what the limits said of the last attempt to log in; whoever asks tells the client.
+
+    LimitMiddleware asks when the view is done, and answers 429 to what no view has told.
+    """
+    visit = visit_of(request)
+    verdict, visit.login = visit.login, ALLOWED
     return verdict
 
 
@@ -105,6 +178,29 @@ def _visit_of(request: HttpRequest) -> Visit:
     if visit is None:
         visit = request.visit = _visit(request)  # type: ignore[attr-defined]
     return visit
+
+
+def _opens_page(request: HttpRequest) -> bool:
+    """Tell whether a browser opens a page and asks nothing, in the URL or in a body."""
+    meta = request.META
+    return (
+        request.method == "GET"
+        and not meta.get("QUERY_STRING")
+        and meta.get("CONTENT_LENGTH") in {None, "", "0"}
+        and "HTTP_TRANSFER_ENCODING" not in meta
+        and request.get_preferred_type(("application/json", "text/html")) == "text/html"
+    )
+
+
+def _knows(account: str, visit: Visit) -> bool:
+    """Tell whether somebody has logged in to the account from about this address lately."""
+    network = network_of(visit.address, conf.current().ipv6_prefix)
+    return (
+        LoginAttempt.objects.to_account(account)
+        .inside(network)
+        .filter(outcome=LoginAttempt.Outcome.SUCCEEDED, at__gte=timezone.now() - KNOWN_FOR)
+        .exists()
+    )
 
 
 def _visit(request: HttpRequest) -> Visit:

@@ -8,6 +8,8 @@ from django.db import models
 from django.db.models.functions import Now
 
 from tracking.engine.address import IPNetwork
+from tracking.engine.limits import account_key
+from tracking.engine.text import account_name
 from tracking.engine.verdict import VerdictKind
 from tracking.fields import AddressField, WordsField, bounds
 
@@ -108,8 +110,21 @@ class Counter(models.Model):
         return f"{self.name} = {self.value}"
 
 
+class LoginAttemptQuerySet(models.QuerySet["LoginAttempt"]):
+    def to_account(self, typed: str) -> LoginAttemptQuerySet:
+        """Rows of the account that is meant by this name, as typed or in its one spelling."""
+        return self.filter(account__in={account_name(typed), account_name(account_key(typed))})
+
+    def inside(self, network: IPNetwork) -> LoginAttemptQuerySet:
+        """Rows whose address belongs to the network."""
+        return self.filter(address__range=bounds(network))
+
+
 class LoginAttempt(models.Model):
-    """One attempt to log in, by whatever door; `account` is as typed, cut and escaped."""
+    """One attempt to log in, by whatever door.
+
+    `account` is as typed, or the name of the user who was logged in, cut and escaped.
+    """
 
     class Outcome(models.TextChoices):
         SUCCEEDED = "SUCCEEDED"
@@ -121,6 +136,8 @@ class LoginAttempt(models.Model):
     account = models.CharField(max_length=255)
     outcome = models.CharField(max_length=9, choices=Outcome.choices)
     door = models.CharField(max_length=255)
+
+    objects = LoginAttemptQuerySet.as_manager()
 
     class Meta:
         default_permissions = ("view",)

@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from functools import lru_cache
 
 from tracking.engine.address import AddressError, parse_address
-from tracking.engine.text import redacted_query, redacted_url, split_target
+from tracking.engine.text import escaped, redacted_query, redacted_url, split_target
 from tracking.engine.verdict import VerdictKind
 from tracking.engine.visit import Record
 
@@ -57,7 +57,7 @@ def parse_line(
         status=int(status),
         duration_ms=0.0,
         user_pk="",
-        username="" if user == "-" else _unescaped(user),
+        username="" if user == "-" else escaped(_unescaped(user), 255),
         user_agent="" if agent == "-" else _unescaped(agent),
         referer="" if referer == "-" else redacted_url(_unescaped(referer), secret_names),
         request_id="",

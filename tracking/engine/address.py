@@ -114,9 +114,14 @@ def counting_key(address: IPAddress, ipv6_prefix: int = 64) -> str:
 
     One IPv6 customer is handed a whole /64 and could change address with every request.
     """
+    return str(address if address.version == 4 else network_of(address, ipv6_prefix))
+
+
+def network_of(address: IPAddress, ipv6_prefix: int = 64) -> IPNetwork:
+    """Return the network whose addresses count as one client: for IPv4, the address alone."""
     if address.version == 4:
-        return str(address)
-    return str(ipaddress.IPv6Network((int(address), ipv6_prefix), strict=False))
+        return ipaddress.IPv4Network(int(address))
+    return ipaddress.IPv6Network((int(address), ipv6_prefix), strict=False)
 
 
 @lru_cache(maxsize=4096)

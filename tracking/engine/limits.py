@@ -48,9 +48,13 @@ class Rate:
     seconds: int
 
     def __str__(self) -> str:
+        return f"{self.count}/{self.window}"
+
+    @property
+    def window(self) -> str:
         unit = next(unit for unit in "dhms" if self.seconds % _SECONDS[unit] == 0)
         number = self.seconds // _SECONDS[unit]
-        return f"{self.count}/{number if number > 1 else ''}{unit}"
+        return f"{number if number > 1 else ''}{unit}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,18 +72,22 @@ class State:
 class Limit:
     """A limit: `rates` by class (none: not limited), and where it applies by itself.
 
-    `paths` are prefixes of request paths; a limit without any applies where code names it. An
-    observed limit is counted and recorded, and refuses nothing.
+    `paths` are prefixes of request paths; a limit without any applies where code names it.
+    `methods` are those of HTTP that count there, none: all. An observed limit is counted and
+    recorded, and refuses nothing.
     """
 
     name: str
     key: Key
     rates: Mapping[ClientClass, tuple[Rate, ...]]
     paths: tuple[str, ...] = ()
+    methods: tuple[str, ...] = ()
     observed: bool = False
 
-    def applies_to(self, path: str) -> bool:
-        return bool(self.paths) and path.startswith(self.paths)
+    def applies_to(self, path: str, method: str = "GET") -> bool:
+        # Views answer HEAD as they answer GET.
+        counted = "GET" if method == "HEAD" else method
+        return path.startswith(self.paths) and (not self.methods or counted in self.methods)
 
 
 def key_of_address(address: IPAddress, ipv6_prefix: int) -> str:
@@ -147,7 +155,7 @@ def changed(limit: Limit, change: object) -> Limit:
     """Return a limit with a change of the settings made to it. Raises LimitError.
 
     The change is rates for everybody ("20/m"), or a mapping that names what changes: rates under
-    `anonymous`, `authenticated`, `staff` or `all`, and `paths`, `key`, `observed`.
+    `anonymous`, `authenticated`, `staff` or `all`, and `paths`, `methods`, `key`, `observed`.
     """
     if isinstance(change, str):
         change = {"all": change}
@@ -172,10 +180,13 @@ def _changed(limit: Limit, what: str, value: object) -> Limit:
         return replace(limit, key=Key(str(value)))
     if what == "paths" and isinstance(value, list | tuple) and all(map(_is_path, value)):
         return replace(limit, paths=tuple(value))
+    if what == "methods" and isinstance(value, list | tuple) and all(map(_is_method, value)):
+        return replace(limit, methods=tuple(value))
     raise LimitError(
         f"{value!a} does not fit: rates stand under all or, where the caller is counted, under"
         " anonymous, authenticated and staff; observed is True or False; key is address, caller or"
-        " account; paths is a list of texts that begin with /"
+        " account; paths is a list of texts that begin with /; methods is a list such as ['POST'],"
+        " where GET includes HEAD"
     )
 
 
@@ -187,3 +198,7 @@ def _text(value: object) -> str:
 
 def _is_path(value: object) -> bool:
     return isinstance(value, str) and value.startswith("/")
+
+
+def _is_method(value: object) -> bool:
+    return isinstance(value, str) and value.isalpha() and value.isupper() and value != "HEAD"

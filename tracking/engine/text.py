@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from functools import lru_cache
 from urllib.parse import unquote, unquote_plus
 
@@ -40,6 +41,11 @@ def printable(text: str, longest: int) -> str:
     if not text.isprintable():
         text = "".join(c if c.isprintable() else _backslash(c) for c in text[:longest])
     return text[:longest]
+
+
+def account_name(typed: str, longest: int = 255) -> str:
+    """Return the name of an account as it was typed, in the one form that Unicode prefers."""
+    return printable(unicodedata.normalize("NFKC", typed[:longest]), longest)
 
 
 def path_as_sent(raw: str, longest: int = 2048) -> str:

@@ -18,6 +18,7 @@ class Visit:
     `at` is UTC; `started` is a monotonic clock in seconds, for the duration. Texts are as the
     client sent them, secrets taken out; they are escaped when they are recorded. `query` stays
     empty unless it is to be recorded. `operations` are the GraphQL operation and its root fields.
+    `login` is what the limits said of the last attempt to log in, until the client is told.
     """
 
     at: datetime
@@ -34,6 +35,7 @@ class Visit:
     tags: tuple[str, ...] = ()
     verdict: Verdict = ALLOWED
     limits: tuple[State, ...] = ()
+    login: Verdict = ALLOWED
 
 
 class Record(NamedTuple):
