@@ -55,7 +55,7 @@ ROWS = """
 WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < %s - 1)
 INSERT INTO tracking_requestlog (at, address, counting_key, method, host, path, normal_path, query,
   status, duration_ms, user_pk, username, user_agent, referer, request_id, operations, country,
-  city, asn, verdict, tags, source)
+  city, asn, verdict, "limit", tags, source)
 SELECT strftime('%%Y-%%m-%%d %%H:%%M:%%S', 'now', (i - %s) || ' seconds')
     || '.' || printf('%%06d', 1 + i %% 999999),
   '4' || printf('%%08x', 167772160 + (i * 7919) %% 20000), '10.0.0.1', 'GET', 'example.org',
@@ -63,7 +63,7 @@ SELECT strftime('%%Y-%%m-%%d %%H:%%M:%%S', 'now', (i - %s) || ' seconds')
   CASE WHEN i %% 50 = 0 THEN 500 ELSE 200 END, 12.5, '', '',
   'Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 Chrome/126.0 Safari/537.36', '',
   printf('%%032x', i), '', CASE i %% 3 WHEN 0 THEN 'DE' ELSE 'FR' END, 'Somewhere', 64500,
-  CASE WHEN i %% 1000 = 0 THEN 'BLOCKED' ELSE 'ALLOWED' END,
+  CASE WHEN i %% 1000 = 0 THEN 'BLOCKED' ELSE 'ALLOWED' END, '',
   CASE WHEN i %% 1000 = 0 THEN ' sqli ' ELSE '' END, 'live'
 FROM n
 """
