@@ -1,6 +1,7 @@
-"""The request log in Django's admin: to look at, never to change.
+"""The request log, the attempts to log in and the audit log in Django's admin: only to look at.
 
-A log has millions of rows: its pages come from tracking.logpage, and nothing here counts or sorts.
+A log has millions of rows: nothing here counts or sorts. Pages of requests, which can be searched,
+come from tracking.logpage; the other lists go from the newest row back.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from django import forms
 from django.contrib import admin
 from django.contrib.admin.views.main import ChangeList
 from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
-from django.db.models import QuerySet
+from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 from django.utils.functional import lazy
 from django.utils.timezone import get_current_timezone_name, localtime
@@ -20,8 +21,8 @@ from django.utils.timezone import get_current_timezone_name, localtime
 from tracking.conf import current
 from tracking.engine.address import AddressError, IPNetwork, parse_network
 from tracking.engine.verdict import VerdictKind
-from tracking.logpage import PAGE, REFUSED, Asked, Page, Position, find
-from tracking.models import RequestLog
+from tracking.logpage import PAGE, REFUSED, Asked, Page, Position, find, page
+from tracking.models import AuditEntry, LoginAttempt, RequestLog
 from tracking.timebudget import OutOfTime, TimeBudget
 
 _EARLIEST, _LATEST = datetime(1971, 1, 1, tzinfo=UTC), datetime(2999, 1, 1, tzinfo=UTC)
@@ -103,36 +104,55 @@ def visible(value: Any) -> Any:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in value)
 
 
-def shown(row: RequestLog) -> RequestLog:
+def shown(row: Any) -> Any:
     """Return the row with all of its texts visible. It is only looked at, never saved."""
     for name, value in list(vars(row).items()):
         setattr(row, name, visible(value))
     return row
 
 
-class LogList(ChangeList):
-    """The list's own way to its rows; the rest of the page is the admin's."""
+class NewestFirst(ChangeList):
+    """A list that goes from the newest row back; the rest of the page is the admin's."""
 
-    question: Question
     page: Page
-    out_of_time = False
 
     def get_queryset(
         self, request: HttpRequest, exclude_parameters: list[str | None] | None = None
-    ) -> QuerySet[RequestLog]:
+    ) -> QuerySet[Any]:
         # Not the admin's: it would filter by any column that the address names.
-        return RequestLog.objects.none()
+        return self.root_queryset.none()
 
     def get_results(self, request: HttpRequest) -> None:
-        self.question = Question(request.GET)
-        self.page = self.answer()
+        self.page = self.answer(request)
         self.result_list = [shown(row) for row in self.page.rows]
         self.result_count = len(self.result_list)
         self.full_result_count = None
         self.show_full_result_count = self.show_admin_actions = False
         self.can_show_all = self.multi_page = False
 
-    def answer(self) -> Page:
+    def answer(self, request: HttpRequest) -> Page:
+        rows = self.root_queryset.order_by("-at", "-pk")
+        try:
+            older = Position.read(request.GET.get("older", "")).older()
+        except ValueError:  # none, or damaged: the newest
+            return page(list(rows[: PAGE + 1]), PAGE)
+        return page(list(rows.filter(older)[: PAGE + 1]), PAGE)
+
+    def older_url(self) -> str:
+        return self.get_query_string({"older": str(self.page.older)})
+
+    def newest_url(self) -> str:
+        return self.get_query_string(remove=["older"])
+
+
+class Requests(NewestFirst):
+    """The request log's own way to its rows."""
+
+    question: Question
+    out_of_time = False
+
+    def answer(self, request: HttpRequest) -> Page:
+        self.question = Question(request.GET)
         if not self.question.is_valid():
             return Page([])
         try:
@@ -142,19 +162,62 @@ class LogList(ChangeList):
             self.out_of_time = True
             return Page([])
 
-    def older_url(self) -> str:
-        return self.get_query_string({"older": str(self.page.older)})
-
-    def newest_url(self) -> str:
-        return self.get_query_string(remove=["older"])
-
 
 def time_with_zone() -> str:
     return f"time ({get_current_timezone_name()})"
 
 
+class LookedAt(admin.ModelAdmin):  # type: ignore[type-arg]
+    """Rows with a time `at`, the newest first, that nobody can add, change or delete."""
+
+    change_list_template = "admin/tracking/newest_first.html"
+    list_per_page = PAGE
+    sortable_by = ()  # there is one order that an index serves
+    show_full_result_count = False
+    actions = None
+
+    class Media:
+        css = {"all": ["tracking/admin.css"]}
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return NewestFirst
+
+    def get_object(self, *args: Any, **kwargs: Any) -> Model | None:
+        row = super().get_object(*args, **kwargs)
+        return None if row is None else shown(row)
+
+    @admin.display(description=lazy(time_with_zone, str)())
+    def time(self, row: Any) -> str:
+        return f"{localtime(row.at):%Y-%m-%d %H:%M:%S.%f}"
+
+
+@admin.register(AuditEntry)
+class AuditEntryAdmin(LookedAt):
+    list_display = ("time", "actor", "action", "target", "address", "reason")
+    fields = readonly_fields = (
+        "time", "actor", "actor_pk", "address", "action", "target", "reason", "before", "after",
+        "id",
+    )  # fmt: skip
+
+
+@admin.register(LoginAttempt)
+class LoginAttemptAdmin(LookedAt):
+    list_display = ("time", "account", "address", "outcome", "door")
+    fields = readonly_fields = ("time", "account", "address", "outcome", "door", "id")
+
+
 @admin.register(RequestLog)
-class RequestLogAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+class RequestLogAdmin(LookedAt):
+    change_list_template = "admin/tracking/requestlog/change_list.html"
     list_display = (
         "time",
         "address",
@@ -167,10 +230,6 @@ class RequestLogAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         "milliseconds",
         "source",
     )
-    list_per_page = PAGE
-    sortable_by = ()  # the log has one order that an index serves
-    show_full_result_count = False
-    actions = None
     fields = readonly_fields = (
         "time",
         "address",
@@ -199,28 +258,8 @@ class RequestLogAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         "id",
     )
 
-    class Media:
-        css = {"all": ["tracking/admin.css"]}
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
-        return LogList
-
-    def get_object(self, *args: Any, **kwargs: Any) -> RequestLog | None:
-        row = super().get_object(*args, **kwargs)
-        return None if row is None else shown(row)
-
-    @admin.display(description=lazy(time_with_zone, str)())
-    def time(self, row: RequestLog) -> str:
-        return f"{localtime(row.at):%Y-%m-%d %H:%M:%S.%f}"
+        return Requests
 
     @admin.display(description="recorded at")
     def recorded(self, row: RequestLog) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from django.db.models import Q
 from django.db.models.functions import Left
@@ -81,7 +82,7 @@ class Asked:
 class Page:
     """Some rows of the log, the newest first."""
 
-    rows: list[RequestLog]
+    rows: list[Any]
     older: Position | None = None
     looked_back_to: datetime | None = None
 
@@ -103,7 +104,7 @@ def find(asked: Asked, size: int = PAGE) -> Page:
     return page(found, size) if len(found) > size else Page(found, end, end.at)
 
 
-def page(found: list[RequestLog], size: int) -> Page:
+def page(found: list[Any], size: int) -> Page:
     """Return a page of the rows; one more than `size` of them means that the list goes on."""
     rows = found[:size]
     return Page(rows, Position(rows[-1].at, rows[-1].pk) if len(found) > size else None)
