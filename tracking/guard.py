@@ -151,7 +151,7 @@ def take_login_verdict(request: HttpRequest) -> Verdict:
 
 def limits_of(request: HttpRequest) -> tuple[State, ...]:
     """Return the state of each limit that applies to the caller, without counting anything."""
-    visit = _visit_of(request)
+    visit = visit_of(request)
     states: tuple[State, ...] = ()
     for rule in conf.current().limits.values():
         if rule.key is not Key.ACCOUNT:
@@ -171,13 +171,6 @@ def _counted(
         if user_pk:
             return client, key_of_user(user_pk)
     return ClientClass.ANONYMOUS, key_of_address(visit.address, conf.current().ipv6_prefix)
-
-
-def _visit_of(request: HttpRequest) -> Visit:
-    visit: Visit | None = getattr(request, "visit", None)
-    if visit is None:
-        visit = request.visit = _visit(request)  # type: ignore[attr-defined]
-    return visit
 
 
 def _opens_page(request: HttpRequest) -> bool:
