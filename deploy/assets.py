@@ -138,7 +138,8 @@ def install(npm: list[str]) -> None:
         result = subprocess.run(
             [*npm, *INSTALL, *PATIENCE],
             cwd=ROOT,
-            env={**os.environ, "PATH": path},
+            # The packaged node else believes its own list, without the certificate of a firm's proxy.
+            env={"NODE_USE_SYSTEM_CA": "1", **os.environ, "PATH": path},
             capture_output=True,
             text=True,
             check=False,

@@ -58,6 +58,13 @@ def test_without_its_packages_server_it_fails_with_one_sentence(checkout: Path) 
     assert "run python3 deploy/assets.py again" in said
 
 
+def test_npm_believes_the_certificates_of_the_machine(checkout: Path) -> None:
+    npm = checkout / "npm"
+    npm.write_text('#!/bin/sh\necho "certificates of the machine: $NODE_USE_SYSTEM_CA" >&2\nexit 1\n')
+    npm.chmod(0o755)
+    assert "certificates of the machine: 1" in assets(checkout, PATH=str(checkout))[1]
+
+
 def test_without_npm_and_without_an_environment_it_says_what_to_install(checkout: Path) -> None:
     bare = str(Path(sys.base_prefix) / "bin" / "python3")
     code, said = assets(checkout, bare, PATH=str(checkout))
