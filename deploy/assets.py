@@ -138,7 +138,7 @@ def install(npm: list[str]) -> None:
         result = subprocess.run(
             [*npm, *INSTALL, *PATIENCE],
             cwd=ROOT,
-            # The packaged node else believes its own list, without the certificate of a firm's proxy.
+            # The packaged node else believes its own list alone, in which no firm's proxy is.
             env={"NODE_USE_SYSTEM_CA": "1", **os.environ, "PATH": path},
             capture_output=True,
             text=True,

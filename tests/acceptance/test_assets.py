@@ -60,7 +60,9 @@ def test_without_its_packages_server_it_fails_with_one_sentence(checkout: Path) 
 
 def test_npm_believes_the_certificates_of_the_machine(checkout: Path) -> None:
     npm = checkout / "npm"
-    npm.write_text('#!/bin/sh\necho "certificates of the machine: $NODE_USE_SYSTEM_CA" >&2\nexit 1\n')
+    npm.write_text(
+        '#!/bin/sh\necho "certificates of the machine: $NODE_USE_SYSTEM_CA" >&2\nexit 1\n'
+    )
     npm.chmod(0o755)
     assert "certificates of the machine: 1" in assets(checkout, PATH=str(checkout))[1]
 
