@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
-from django.db import DatabaseError, connection
+from django.db import Error, connection
 from django.db.models.functions import Now
 from django.utils import timezone
 
@@ -54,7 +54,7 @@ def adopt() -> int:
     return sum(
         drain_segment(path, CHUNK_BYTES, orphans_only=True)
         for path in journal.segments(conf.current().journal_dir)
-        if own is None or not path.name.startswith(own.series)
+        if own is None or own.series not in path.name
     )
 
 
@@ -75,17 +75,14 @@ def drain_segment(path: Path, most_bytes: int = EVERYTHING, *, orphans_only: boo
 
 def clear() -> None:
     """Unlink finished segments whose rows are durable, and report losses."""
-    directory = conf.current().journal_dir
-    if not directory.is_dir():
-        return
     due = timezone.now() - timedelta(seconds=conf.current().journal_unlink_delay)
-    done = ReadPosition.objects.filter(
-        name__startswith=f"{journal.node_id(directory)}-", finished_at__lte=due
-    )
+    # Only positions of files that are here: a copy of this node may count on those of its own.
+    paths = {path.name: path for path in journal.segments(conf.current().journal_dir)}
+    done = ReadPosition.objects.filter(name__in=paths, finished_at__lte=due)
     names = list(done.values_list("name", flat=True))
     if names and _durable():
         for name in names:
-            (directory / name).unlink(missing_ok=True)
+            paths[name].unlink(missing_ok=True)
         ReadPosition.objects.filter(name__in=names).delete()
     _report_losses()
 
@@ -112,7 +109,12 @@ def backlog() -> int:
 
 
 def _drain(name: str, fd: int, orphan: bool, most_bytes: int) -> int:
-    position, _ = ReadPosition.objects.get_or_create(name=name)
+    position, made = ReadPosition.objects.get_or_create(name=name)
+    if not os.fstat(fd).st_nlink:
+        # Cleared away since it was opened, and its position after it: nothing is left to move.
+        if made:
+            position.delete()
+        return 0
     if position.finished_at is not None:
         return 0
     inserted, until = 0, position.offset + most_bytes
@@ -166,17 +168,18 @@ def _drop(path: Path) -> bool:
 def _offset(name: str) -> int:
     try:
         return ReadPosition.objects.values_list("offset", flat=True).get(name=name)
-    except (ReadPosition.DoesNotExist, DatabaseError):
+    except (ReadPosition.DoesNotExist, Error):
         return 0
 
 
 def _report_losses() -> None:
     global _lost
     own = journal.opened()
-    lost = _lost + (own.take_dropped() if own is not None else 0)
-    _lost = 0
-    if lost:
-        recorder.count(recorder.DROPPED, lost)
+    if own is not None:
+        _lost += own.take_dropped()
+    if _lost:
+        recorder.count(recorder.DROPPED, _lost)
+        _lost = 0
 
 
 def _durable() -> bool:

@@ -18,6 +18,7 @@ import json
 import logging
 import os
 import secrets
+import tempfile
 import threading
 import uuid
 import zlib
@@ -37,7 +38,8 @@ _HEADER = 18  # two fields of eight digits, a space behind each
 class Journal:
     """The segments that one process writes, one after the other.
 
-    `dropped` counts records that could not be written (disk full, folder gone).
+    `series` is the random part of their names. `dropped` counts records that could not be written
+    (disk full, folder gone).
     """
 
     def __init__(self, directory: Path, segment_bytes: int) -> None:
@@ -46,7 +48,7 @@ class Journal:
         self.segment: Path | None = None
         self.written = 0
         self.dropped = 0
-        self.series = f"{node_id(directory)}-{secrets.token_hex(8)}"
+        self.series = secrets.token_hex(8)
         self._number = 0
         self._size = 0
         self._fd = -1
@@ -76,21 +78,36 @@ class Journal:
             dropped, self.dropped = self.dropped, 0
         return dropped
 
+    def leave_removed(self, stored: int) -> None:
+        """Go on in a new segment when somebody has taken this one away.
+
+        `stored` of the records written so far are in the database; the others are dropped.
+        """
+        with self._lock:
+            if self.segment is not None and not _is_file(self._fd, self.segment):
+                self.dropped += self.written - stored
+                logger.error("%s was removed while it was being written", self.segment)
+                self._close()
+
     def close(self) -> None:
         """Let go of the segment, so that anyone may finish it."""
         with self._lock:
             self._close()
 
     def _open_next(self) -> None:
-        fd, locked = -1, False
-        while not locked:
-            path = self.directory / f"{self.series}.{self._number}"
-            fd = os.open(path, _NEW_FILE, 0o600)
-            self._number += 1
-            locked = lock(fd)  # in between, somebody may take the empty segment for an orphan
-            if not locked:
-                os.close(fd)
+        directory = folder(self.directory)
+        path = directory / f"{node_id(directory)}-{self.series}.{self._number}"
+        # It gets its name once it is locked: till then it would pass for a dead owner's, finished.
+        nameless = directory / f"{self.series}.opening"
+        fd = os.open(nameless, _NEW_FILE, 0o600)
+        try:
+            lock(fd)
+            nameless.rename(path)
+        except OSError:
+            os.close(fd)
+            raise
         self._close()
+        self._number += 1
         self._fd, self._size, self.segment = fd, 0, path
 
     def _close(self) -> None:
@@ -110,8 +127,7 @@ def mine() -> Journal:
         with _opening:
             if _mine is None:
                 configuration = conf.current()
-                directory = folder(configuration.journal_dir)
-                _mine = Journal(directory, configuration.journal_segment_bytes)
+                _mine = Journal(configuration.journal_dir, configuration.journal_segment_bytes)
     return _mine
 
 
@@ -137,12 +153,14 @@ def folder(directory: Path) -> Path:
 def node_id(directory: Path) -> str:
     """Return the name of this node, made once: many nodes may share one database."""
     path = directory / "node"
-    try:
-        with path.open("x", encoding="ascii") as file:
+    if not path.exists():
+        # Written whole, then linked: of two processes one names the node, and none reads half.
+        with tempfile.NamedTemporaryFile("w", dir=directory) as file:
             file.write(uuid.uuid4().hex)
-    except FileExistsError:
-        pass
-    return path.read_text("ascii").strip() or "unnamed"
+            file.flush()
+            with contextlib.suppress(FileExistsError):
+                os.link(file.name, path)
+    return path.read_text("ascii").strip()
 
 
 def lock(fd: int) -> bool:
@@ -154,10 +172,10 @@ def lock(fd: int) -> bool:
     return True
 
 
-def segments(directory: Path, series: str = "*-*") -> list[Path]:
+def segments(directory: Path, series: str = "*") -> list[Path]:
     """Return the segments in a folder (or of one series), the longest untouched first."""
     found = []
-    for path in directory.glob(f"{series}.*"):
+    for path in directory.glob(f"*-{series}.*"):
         with contextlib.suppress(FileNotFoundError):  # another process may have finished it
             found.append((path.stat().st_mtime_ns, path))
     return [path for _, path in sorted(found)]
@@ -181,6 +199,13 @@ def count_lines(path: Path, offset: int) -> int:
     with path.open("rb") as file:
         file.seek(offset)
         return sum(1 for line in file if line != b"\n")
+
+
+def _is_file(fd: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(fd), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def _unframed(line: bytes) -> Record | None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import multiprocessing
 import os
 import resource
+import shutil
 import signal
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -63,8 +65,9 @@ def test_a_full_segment_is_followed_by_the_next(journal_dir: Path) -> None:
     for number in range(40):
         own.append(numbered(number))
     names = [path.name for path in journal.segments(journal_dir)]
+    node = (journal_dir / "node").read_text()
     assert len(names) > 3
-    assert {name.rpartition(".")[0] for name in names} == {own.series}
+    assert {name.rpartition(".")[0] for name in names} == {f"{node}-{own.series}"}
     assert len(lines_of(journal_dir)) == 40
 
 
@@ -144,24 +147,52 @@ def test_after_a_short_write_the_next_line_is_whole(journal_dir: Path, tmp_path:
     assert lines.count(None) == 1, "the line that was cut short is damaged, and is told"
 
 
-def test_a_vanished_folder_costs_records_but_raises_nothing(tmp_path: Path) -> None:
-    own = journal.Journal(journal.folder(tmp_path / "j"), 1 << 20)
-    (tmp_path / "j" / "node").unlink()
-    (tmp_path / "j").rmdir()
+def test_a_folder_that_cannot_be_costs_records_but_raises_nothing(tmp_path: Path) -> None:
+    (tmp_path / "j").write_text("a file where the folder should be")
+    own = journal.Journal(tmp_path / "j", 1 << 20)
     assert not own.append(HARMLESS)
     assert own.take_dropped() == 1
     assert own.take_dropped() == 0
+    (tmp_path / "j").unlink()
+    assert own.append(HARMLESS), "it goes on by itself"
 
 
-def test_what_a_process_locks_in_the_moment_of_opening_is_left_to_it(
+@pytest.mark.parametrize("moved", [False, True])
+def test_a_segment_taken_away_while_it_is_written_is_noticed(
+    journal_dir: Path, moved: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    own = journal.mine()
+    for number in range(3):
+        own.append(numbered(number))
+    own.leave_removed(stored=1)
+    assert own.take_dropped() == 0, "nothing is wrong yet"
+    if moved:
+        journal_dir.rename(journal_dir.with_name("elsewhere"))
+    else:
+        shutil.rmtree(journal_dir)
+    own.leave_removed(stored=1)
+    assert own.take_dropped() == 2
+    assert "was removed while" in caplog.text
+    own.append(numbered(3))
+    assert lines_of(journal_dir) == [numbered(3)]
+
+
+def test_a_segment_has_its_name_only_when_it_is_locked(
     journal_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    answers = iter([False, True])
-    monkeypatch.setattr(journal, "lock", lambda fd: next(answers))
-    own = journal.mine()
-    own.append(HARMLESS)
-    assert own.segment is not None
-    assert own.segment.name.endswith(".1")
+    seen = []
+    monkeypatch.setattr(journal, "lock", lambda fd: seen.extend(journal.segments(journal_dir)))
+    journal.mine().append(HARMLESS)
+    assert seen == []
+    assert len(journal.segments(journal_dir)) == 1
+
+
+def test_of_many_processes_one_names_the_node(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(16) as pool:
+        names = set(pool.map(lambda _: journal.node_id(tmp_path), range(64)))
+    assert len(names) == 1
+    assert len(names.pop()) == 32
+    assert [path.name for path in tmp_path.iterdir()] == ["node"]
 
 
 records = st.builds(

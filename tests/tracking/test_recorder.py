@@ -200,6 +200,57 @@ def test_an_adopted_segment_is_taken_part_by_part(
     assert sum(parts) == 100
 
 
+def test_who_looks_in_the_moment_of_opening_does_not_take_the_segment_for_a_dead_owners(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    lock = journal.lock
+
+    def drain_first(fd: int) -> bool:
+        with monkeypatch.context() as inner:
+            inner.setattr(journal, "lock", lock)
+            drainer.drain()
+        return lock(fd)
+
+    with monkeypatch.context() as moment:
+        moment.setattr(journal, "lock", drain_first)
+        written(numbered(1))
+    assert drainer.drain() == 1
+
+
+def test_a_reader_that_comes_late_does_not_repeat_a_segment_that_was_cleared_away(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.TRACKING_JOURNAL_UNLINK_DELAY = 0
+    segment = orphaned(numbered(1), numbered(2))
+    drainer.drain()
+    lock = journal.lock
+
+    def clear_first(fd: int) -> bool:
+        drainer.clear()
+        return lock(fd)
+
+    monkeypatch.setattr(journal, "lock", clear_first)
+    assert drainer.drain_segment(segment) == 0
+    assert request_ids() == [1, 2]
+    assert not ReadPosition.objects.exists()
+
+
+def test_a_copy_of_this_node_does_not_forget_what_was_read_here(
+    settings: Settings, tmp_path: Path
+) -> None:
+    settings.TRACKING_JOURNAL_UNLINK_DELAY = 0
+    orphaned(numbered(1))
+    drainer.drain()
+    here, copy = tmp_path, tmp_path / "copy"
+    journal.folder(copy / "journal")
+    (copy / "journal" / "node").write_bytes((here / "journal" / "node").read_bytes())
+    settings.TRACKING_STATE_DIR = copy
+    drainer.clear()
+    settings.TRACKING_STATE_DIR = here
+    assert drainer.drain() == 0
+    assert request_ids() == [1]
+
+
 def test_a_finished_segment_is_unlinked_after_the_delay(
     settings: Settings, journal_dir: Path
 ) -> None:
@@ -293,5 +344,21 @@ def test_records_the_disk_did_not_take_reach_the_counter(journal_dir: Path) -> N
     own.append(numbered(1))
     own.dropped = 3
     drainer.clear()
+    drainer.clear()
+    assert counter(recorder.DROPPED) == 3
+
+
+def test_losses_that_could_not_be_counted_are_counted_later(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def away(name: str, number: int) -> None:
+        raise OperationalError("locked")
+
+    written(numbered(1))
+    journal.mine().dropped = 3
+    with monkeypatch.context() as database:
+        database.setattr(recorder, "count", away)
+        with pytest.raises(OperationalError):
+            drainer.clear()
     drainer.clear()
     assert counter(recorder.DROPPED) == 3
