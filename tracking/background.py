@@ -13,7 +13,7 @@ import os
 import threading
 import time
 
-from django.db import DatabaseError, close_old_connections, connection
+from django.db import close_old_connections, connection
 
 from tracking import conf, drainer, journal, resets
 
@@ -54,6 +54,7 @@ class Background(threading.Thread):
         own = journal.opened()
         if own is not None and own.written != self._seen:
             written = own.written
+            own.leave_removed(self._seen)
             drainer.drain_own()
             self._seen = written
 
@@ -67,10 +68,11 @@ class Background(threading.Thread):
         if not self._failing:
             logger.error("The journal waits, since it cannot be emptied: %s", error)
         self._failing = True
-        with contextlib.suppress(DatabaseError):
+        # Nothing may end the thread. And the folder fills exactly while the database is away, so
+        # its bound is kept here too.
+        with contextlib.suppress(Exception):
             connection.close()
-        # The folder fills exactly while the database is away, so its bound is kept here too.
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(Exception):
             drainer.bound()
 
 
