@@ -185,6 +185,18 @@ def test_a_user_the_view_looked_at_is_named(client: Client) -> None:
     assert (row.username, row.user_pk) == ("ada", str(user.pk))
 
 
+@pytest.mark.parametrize(("name", "kept"), [(254700, "254700"), (None, "")])
+def test_a_user_named_by_a_number_or_nothing_is_recorded(
+    client: Client, monkeypatch: pytest.MonkeyPatch, name: object, kept: str
+) -> None:
+    monkeypatch.setattr(User, "get_username", lambda self: name)
+    user = User.objects.create_user("ada", password="x")
+    client.force_login(user)
+    client.get("/whoami/")
+    row = recorded()
+    assert (row.username, row.user_pk) == (kept, str(user.pk))
+
+
 @pytest.mark.parametrize(("path", "name"), [("/enter/", "ada"), ("/leave/", "")])
 def test_who_logs_in_is_named_and_who_logs_out_is_not(client: Client, path: str, name: str) -> None:
     client.force_login(User.objects.create_user("ada", password="x"))
@@ -205,7 +217,9 @@ def test_a_journal_that_cannot_be_written_fails_no_request(
 ) -> None:
     journal_dir.write_text("a file where the folder should be")
     assert client.get("/status/200/").status_code == 200
-    assert "could not be recorded" in caplog.text
+    assert "cannot be written" in caplog.text
+    assert "Traceback" not in caplog.text
+    assert journal.mine().take_dropped() == 1
 
 
 def test_a_guard_that_fails_fails_no_request(
