@@ -10,7 +10,9 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from importlib.util import find_spec
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
@@ -125,10 +127,19 @@ def _names(value: object) -> tuple[str, ...]:
     return tuple(str(item).lower() for item in value)
 
 
-def _text(value: object) -> str:
-    if not isinstance(value, str):
-        raise ValueError(f"{value!r} is not a text")
-    return value
+def _redis_url(value: object) -> str:
+    """Return the address of a Redis; it may hold a password, which no message repeats."""
+    if not value and isinstance(value, str):
+        return value
+    try:
+        parts = urlsplit(str(value))
+        if parts.scheme not in {"redis", "rediss", "unix"} or parts.port == 0:
+            raise ValueError
+    except ValueError:
+        raise ValueError("write an address such as redis://host:6379/0") from None
+    if find_spec("redis") is None:
+        raise ValueError("install the package redis, or count in memory with an empty address")
+    return str(value)
 
 
 def _paths(value: object) -> tuple[str, ...]:
@@ -192,7 +203,7 @@ SETTINGS: tuple[tuple[str, str, Callable[[object], object]], ...] = (
     ("tracking.E013", "TRACKING_REDACTED_NAMES", _names),
     ("tracking.E014", "TRACKING_QUERY_TIME_BUDGET", _seconds(0.05, 300)),
     ("tracking.E015", "TRACKING_TRUSTED_UNIX_SOCKET", _switch),
-    ("tracking.E016", "TRACKING_REDIS_URL", _text),
+    ("tracking.E016", "TRACKING_REDIS_URL", _redis_url),
     ("tracking.E017", "TRACKING_LIMITS", _limits),
     ("tracking.E018", "TRACKING_GRAPHQL_PATHS", _paths),
 )

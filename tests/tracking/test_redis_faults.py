@@ -18,7 +18,7 @@ from pytest_django import Settings
 
 from tests import redis_server
 from tests.redis_server import Server
-from tracking import limiter
+from tracking import conf, limiter
 from tracking.counters import PREFIX
 from tracking.engine.limits import ClientClass, Key, Limit, for_all
 
@@ -306,3 +306,27 @@ def test_a_redis_that_cannot_be_used_as_configured_leaves_limits_in_memory(
 ) -> None:
     settings.TRACKING_REDIS_URL = change.format(f"127.0.0.1:{redis.port}")
     assert passes("key", MOST + 5) == MOST
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["localhost", "http://:secret@host", "redis://host:secret", "redis://[::1/secret", 7],
+)
+def test_an_address_that_is_none_of_a_redis_is_refused_at_start_without_being_repeated(
+    settings: Settings, url: object
+) -> None:
+    settings.TRACKING_REDIS_URL = url
+    (problem,) = conf.problems()
+    assert problem == (
+        "tracking.E016",
+        "TRACKING_REDIS_URL: write an address such as redis://host:6379/0.",
+    )
+
+
+def test_an_address_without_the_package_for_it_is_refused_at_start(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.TRACKING_REDIS_URL = "redis://127.0.0.1/0"
+    monkeypatch.setattr(conf, "find_spec", lambda name: None)
+    ((_, sentence),) = conf.problems()
+    assert "install the package redis" in sentence
