@@ -13,10 +13,11 @@ from urllib.parse import unquote, urlsplit
 from zoneinfo import ZoneInfo
 
 import dj_database_url
-from environs import ValidationError
+from environs import Env, ValidationError
 from huey.serializer import SignedSerializer
 
 from tracking.engine.address import AddressError, parse_network
+from tracking.engine.limits import LIMITS, ClientClass, Key, LimitError, parse_rates
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 SHORTEST_KEY = 50
@@ -140,10 +141,47 @@ def networks(values: list[str]) -> None:
 def origins(values: list[str]) -> None:
     for value in values:
         parts = urlsplit(value)
-        if parts.scheme not in {"http", "https"} or not parts.netloc or parts.path:
+        if parts.username is not None:
+            raise ValidationError("an origin has no user; write one such as https://example.org.")
+        more = parts.path or parts.query or parts.fragment
+        if parts.scheme not in {"http", "https"} or not parts.netloc or more:
             raise ValidationError(
                 f"{value!r} is not an origin; write one such as https://example.org."
             )
+
+
+def frontends(values: list[str]) -> None:
+    origins(values)
+    for value in values:
+        if "*" in value:
+            raise ValidationError(f"{value!r} names no single origin: write each one.")
+
+
+def redis_url(text: str) -> None:
+    if text and urlsplit(text).scheme not in {"redis", "rediss", "unix"}:
+        raise ValidationError("not of the form redis://host:6379/0")
+
+
+def rates(text: str) -> str:
+    """Return rates such as "5/m" or "5/m,50/h", or "off", or nothing, as they are."""
+    try:
+        parse_rates(text or "off")
+    except LimitError as error:
+        raise ValidationError(str(error)) from None
+    return text
+
+
+def limit_changes(env: Env) -> dict[str, dict[str, object]]:
+    """Return what the variables LIMIT_<NAME>[_<CLASS>] and LIMIT_<NAME>_OBSERVED change."""
+    changes: dict[str, dict[str, object]] = {}
+    for limit in LIMITS:
+        name = f"LIMIT_{limit.name.upper()}"
+        classes = list(ClientClass) if limit.key is Key.CALLER else []
+        said = {"all": env.rates(name, "")}
+        said |= {who: env.rates(f"{name}_{who.upper()}", "") for who in classes}
+        said |= {"observed": env.bool(f"{name}_OBSERVED", False)}
+        changes[limit.name] = {what: value for what, value in said.items() if value}
+    return changes
 
 
 def words(text: str, check: Callable[[list[str]], None]) -> list[str]:

@@ -17,11 +17,15 @@ from project.environment import (
     SHORTEST_KEY,
     database,
     development_key,
+    frontends,
     hosts,
     huey_storage,
+    limit_changes,
     networks,
     origins,
     private_folder,
+    rates,
+    redis_url,
     refuse,
     words,
     zone,
@@ -35,6 +39,7 @@ COUNT = validate.Range(1, 256)
 
 env = Env()
 env.add_parser("words", words)
+env.add_parser("rates", rates)
 env.read_env(BASE_DIR / env.str("ENV_FILE", ".env"), recurse=False)
 try:
     HOST = env.str("HOST", "") or "127.0.0.1"
@@ -47,6 +52,7 @@ try:
     SECRET_KEY = env.str("SECRET_KEY", "") or development_key(STATE_DIR / "secret-key", DEBUG)
     ALLOWED_HOSTS = env.words("ALLOWED_HOSTS", "", check=hosts) or LOOPBACK_NAMES
     CSRF_TRUSTED_ORIGINS = env.words("CSRF_TRUSTED_ORIGINS", "", check=origins)
+    CORS_ALLOWED_ORIGINS = env.words("CORS_ALLOWED_ORIGINS", "", check=frontends)
     TIME_ZONE = env.str("TIME_ZONE", "UTC", validate=zone)
     SECURE_SSL_REDIRECT = env.bool("SECURE_SSL_REDIRECT", False)
     SECURE_HSTS_SECONDS = env.int("SECURE_HSTS_SECONDS", 0, validate=validate.Range(0))
@@ -77,6 +83,8 @@ try:
         "LOG_RETENTION_DAYS", 30, validate=validate.Range(0, 36500)
     )
     TRACKING_LOG_QUERY_STRING = env.bool("LOG_QUERY_STRING", False)
+    TRACKING_REDIS_URL = env.str("REDIS_URL", "", validate=redis_url)
+    TRACKING_LIMITS = limit_changes(env)
 except EnvValidationError as error:
     name = str(error).split('"')[1]
     reasons = " ".join(str(message).rstrip(".") for message in error.error_messages)
@@ -101,6 +109,7 @@ INSTALLED_APPS = [
     "users",
     "tracking",
     "huey.contrib.djhuey",
+    "corsheaders",
     "strawberry_django",  # the command export_schema
     "django.contrib.admin",
     "django.contrib.auth",
@@ -112,12 +121,14 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "project.health.HealthMiddleware",
     "tracking.middleware.VisitMiddleware",
+    "corsheaders.middleware.CorsMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "tracking.middleware.LimitMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
@@ -139,6 +150,10 @@ WSGI_APPLICATION = "project.wsgi.application"
 USE_TZ = True
 
 AUTH_USER_MODEL = "users.User"
+AUTHENTICATION_BACKENDS = [
+    "tracking.backends.AttemptLimitBackend",
+    "django.contrib.auth.backends.ModelBackend",
+]
 PASSWORD_HASHERS = [
     "django.contrib.auth.hashers.Argon2PasswordHasher",
     "django.contrib.auth.hashers.PBKDF2PasswordHasher",
@@ -153,6 +168,13 @@ AUTH_PASSWORD_VALIDATORS = [
     )
 ]
 LOGIN_URL = "admin:login"
+
+# Front ends of other origins send a bearer token; a browser never sends them our cookies.
+CORS_URLS_REGEX = r"^/(graphql|api)/"
+CORS_ALLOW_CREDENTIALS = False
+CORS_ALLOW_METHODS = ["GET", "POST"]
+CORS_ALLOW_HEADERS = ["accept", "authorization", "content-type", "x-requested-with"]
+CORS_EXPOSE_HEADERS = ["Retry-After", "RateLimit", "RateLimit-Policy", "X-Request-ID"]
 
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = not DEBUG
 SESSION_COOKIE_HTTPONLY = True

@@ -144,7 +144,9 @@ def take_login_verdict(request: HttpRequest) -> Verdict:
 
     LimitMiddleware asks when the view is done, and answers 429 to what no view has told.
     """
-    visit = visit_of(request)
+    visit: Visit | None = getattr(request, "visit", None)
+    if visit is None:
+        return ALLOWED
     verdict, visit.login = visit.login, ALLOWED
     return verdict
 

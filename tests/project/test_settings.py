@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from tracking.engine.limits import LIMITS, ClientClass
+
 ROOT = Path(__file__).resolve().parents[2]
 KEY = "k" + "0123456789abcdef" * 4
 READ = "import project.settings as s; print(repr(({})))"
@@ -58,6 +60,20 @@ def start(tmp_path: Path, show: str = "0", **variables: str) -> subprocess.Compl
         ("TRUSTED_PROXY_HEADER", "X-Forwarded-For, Forwarded"),
         ("LOG_RETENTION_DAYS", "-1"),
         ("LOG_QUERY_STRING", "sometimes"),
+        ("REDIS_URL", "localhost:6379"),
+        ("REDIS_URL", "http://:secret@localhost"),
+        ("CORS_ALLOWED_ORIGINS", "app.example.org"),
+        ("CORS_ALLOWED_ORIGINS", "https://app.example.org/"),
+        ("CORS_ALLOWED_ORIGINS", "https://*.example.org"),
+        ("CORS_ALLOWED_ORIGINS", "*"),
+        ("CORS_ALLOWED_ORIGINS", "null"),
+        ("CORS_ALLOWED_ORIGINS", "https://example.org?a=b"),
+        ("CORS_ALLOWED_ORIGINS", "https://user:secret@example.org"),
+        ("LIMIT_GRAPHQL_ANONYMOUS", "5"),
+        ("LIMIT_GRAPHQL_STAFF", "0/m"),
+        ("LIMIT_GRAPHQL", "5/m,often"),
+        ("LIMIT_LOGIN_ADDRESS", "never"),
+        ("LIMIT_LOGIN_ACCOUNT_OBSERVED", "perhaps"),
     ],
 )
 def test_a_wrong_value_is_one_sentence_that_names_its_variable(
@@ -79,6 +95,24 @@ def test_an_empty_list_is_the_default_and_spaces_do_not_count(tmp_path: Path) ->
     assert answer.stdout.strip() == str(
         (["localhost", "127.0.0.1", "[::1]"], ["10.0.0.0/8", "192.0.2.1"])
     )
+
+
+def test_limits_are_changed_by_class_by_name_and_by_what_happens_above_them(tmp_path: Path) -> None:
+    answer = start(
+        tmp_path,
+        "s.TRACKING_LIMITS",
+        LIMIT_GRAPHQL="7/m",
+        LIMIT_GRAPHQL_ANONYMOUS="100/m, 1000/h",
+        LIMIT_LOGIN_ADDRESS="off",
+        LIMIT_LOGIN_ACCOUNT="",
+        LIMIT_LOGIN_ACCOUNT_OBSERVED="true",
+    )
+
+    assert ast.literal_eval(re.sub(r"<ClientClass.\w+: ('\w+')>", r"\1", answer.stdout)) == {
+        "graphql": {"all": "7/m", "anonymous": "100/m, 1000/h"},
+        "login_address": {"all": "off"},
+        "login_account": {"observed": True},
+    }
 
 
 @pytest.mark.parametrize(
@@ -143,7 +177,9 @@ def test_the_template_lists_exactly_the_variables_that_are_read() -> None:
         and call.func.value.id == "env"
         and call.args
         and isinstance(call.args[0], ast.Constant)
-    } - {"words"}
+    } - {"words", "rates"}
+    read |= {f"LIMIT_{limit.name.upper()}{end}" for limit in LIMITS for end in ("", "_OBSERVED")}
+    read |= {f"LIMIT_GRAPHQL_{who.upper()}" for who in ClientClass}
     template = (ROOT / ".env_template").read_text()
 
     listed = re.findall(r"^#([A-Z_]+)=", template, re.MULTILINE)
