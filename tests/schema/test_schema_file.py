@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from django.contrib.auth.models import Permission
 from graphql import (
     GraphQLEnumType,
     GraphQLInputObjectType,
@@ -18,6 +19,7 @@ from graphql import (
 
 from schema.root import schema
 from tests.schema.record import reader, record, row, told
+from users.models import User
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "graphql.md"
 FILE = Path(__file__).resolve().parents[2] / "schema.graphql"
@@ -51,12 +53,19 @@ def test_everything_is_described(name: str, description: str | None) -> None:
 
 
 def test_root_fields_are_nullable() -> None:
-    query = schema.core.query_type
+    query, mutation = schema.core.query_type, schema.core.mutation_type
     assert query is not None
-    strict = [
-        name for name, field in query.fields.items() if isinstance(field.type, GraphQLNonNull)
-    ]
-    assert strict == []
+    assert mutation is not None
+    fields = query.fields | mutation.fields
+    assert [name for name, field in fields.items() if isinstance(field.type, GraphQLNonNull)] == []
+
+
+def test_mutations_take_one_input_and_return_errors_the_caller_can_mend() -> None:
+    assert schema.core.mutation_type is not None
+    for name, field in schema.core.mutation_type.fields.items():
+        assert list(field.args) == ["input"], name
+        assert isinstance(field.type, GraphQLObjectType), name
+        assert str(field.type.fields["errors"].type) == "[UserError!]!", name
 
 
 @pytest.mark.django_db
@@ -65,5 +74,7 @@ def test_root_fields_are_nullable() -> None:
 )
 def test_every_example_of_the_documentation_runs(query: str) -> None:
     [saved] = record(row())
-    answer = told(reader(), query, id=b64encode(f"RequestLog:{saved.pk}".encode()).decode())
+    client = reader()
+    User.objects.get().user_permissions.add(Permission.objects.get(codename="reset_limit"))
+    answer = told(client, query, id=b64encode(f"RequestLog:{saved.pk}".encode()).decode())
     assert all(value is not None for value in answer.values())
