@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shlex
 import subprocess
@@ -60,10 +61,16 @@ def section(name: str, options: dict[str, str]) -> str:
 
 def run(path: Path) -> NoReturn:
     """Become supervisor with the configuration in `path`; signals reach it directly."""
-    relay_unless_reopenable()
     sys.stdout.flush()
+    relay_unless_reopenable()
+    append_only()
     command = [sys.executable, "-m", "supervisor.supervisord", "--configuration", str(path)]
     os.execv(sys.executable, command)  # noqa: S606
+
+
+def append_only() -> None:
+    """Let nothing overwrite a log file: supervisor and its programs each have a place in it."""
+    fcntl.fcntl(1, fcntl.F_SETFL, fcntl.fcntl(1, fcntl.F_GETFL) | os.O_APPEND)
 
 
 def relay_unless_reopenable() -> None:

@@ -203,6 +203,9 @@ def test_a_busy_port_is_one_sentence(service: Service, folder: Path) -> None:
 def test_ctrl_c_stops_everything_within_seconds(service: Service) -> None:
     processes = service.processes()
     assert len(processes) >= 4
+    assert service.status("/nowhere") == 404
+    wait_until(lambda: "Not Found: /nowhere" in service.output(), "the line of it", service)
+    told = service.output()
 
     os.killpg(service.make.pid, signal.SIGINT)  # what a terminal does
 
@@ -210,6 +213,7 @@ def test_ctrl_c_stops_everything_within_seconds(service: Service) -> None:
     assert alive == []
     service.make.wait(5)
     assert service.status("/livez") == 0
+    assert service.output().startswith(told)
 
 
 def test_a_second_run_keeps_the_data_and_sigterm_stops_it(service: Service, folder: Path) -> None:
