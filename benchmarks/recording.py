@@ -68,7 +68,7 @@ STACKS: dict[str, dict[str, Any]] = {
     "bare": {"MIDDLEWARE": STARTPROJECT},
     "record": {"MIDDLEWARE": RECORD},
     "record, behind a proxy": {"MIDDLEWARE": RECORD, "TRACKING_TRUSTED_PROXIES": ["10.0.0.0/8"]},
-    "ORM insert": {"MIDDLEWARE": [f"{__name__}.InsertMiddleware", *STARTPROJECT]},
+    "ORM insert": {"MIDDLEWARE": ["benchmarks.recording.InsertMiddleware", *STARTPROJECT]},
 }
 
 
@@ -103,35 +103,40 @@ def spent(handler: WSGIHandler, requests: int, first: int) -> float:
     return (time.thread_time() - before) / requests * 1e6
 
 
+def compare(stacks: dict[str, dict[str, Any]], rounds: int, requests: int) -> None:
+    """Print what a request costs under each stack; the first of them is what others add to."""
+    figures: dict[str, list[float]] = {name: [] for name in stacks}
+    handlers = {}
+    for name, changes in stacks.items():
+        with override_settings(ROOT_URLCONF="benchmarks.recording", **changes):
+            handlers[name] = WSGIHandler()
+            spent(handlers[name], 50, 0)
+    for number in range(rounds):
+        order = list(stacks)
+        random.shuffle(order)
+        for name in order:
+            with override_settings(ROOT_URLCONF="benchmarks.recording", **stacks[name]):
+                figures[name].append(spent(handlers[name], requests, number * 1000))
+    print(
+        "| stack | CPU us per request: min | median | max | added (min) | added (median) | ratio |"
+    )
+    print("|---|---|---|---|---|---|---|")
+    first = next(iter(figures.values()))
+    for name, values in figures.items():
+        paired = [value - base for value, base in zip(values, first, strict=True)]
+        print(
+            f"| {name} | {min(values):.0f} | {statistics.median(values):.0f} | {max(values):.0f}"
+            f" | {min(values) - min(first):.0f} | {statistics.median(paired):.0f}"
+            f" | {statistics.median(values) / statistics.median(first):.2f} |"
+        )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--requests", type=int, default=400)
     options = parser.parse_args()
-    figures: dict[str, list[float]] = {name: [] for name in STACKS}
-    handlers = {}
-    for name, changes in STACKS.items():
-        with override_settings(ROOT_URLCONF=__name__, **changes):
-            handlers[name] = WSGIHandler()
-            spent(handlers[name], 50, 0)
-    for number in range(options.rounds):
-        order = list(STACKS)
-        random.shuffle(order)
-        for name in order:
-            with override_settings(ROOT_URLCONF=__name__, **STACKS[name]):
-                figures[name].append(spent(handlers[name], options.requests, number * 1000))
-    print(
-        "| stack | CPU us per request: min | median | max | added (min) | added (median) | ratio |"
-    )
-    print("|---|---|---|---|---|---|---|")
-    bare = figures["bare"]
-    for name, values in figures.items():
-        paired = [value - base for value, base in zip(values, bare, strict=True)]
-        print(
-            f"| {name} | {min(values):.0f} | {statistics.median(values):.0f} | {max(values):.0f}"
-            f" | {min(values) - min(bare):.0f} | {statistics.median(paired):.0f}"
-            f" | {statistics.median(values) / statistics.median(bare):.2f} |"
-        )
+    compare(STACKS, options.rounds, options.requests)
 
 
 if __name__ == "__main__":

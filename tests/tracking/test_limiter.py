@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import inspect
+import threading
+from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 
@@ -11,7 +14,7 @@ import django_ratelimit.core as package
 import pytest
 import time_machine
 from django.core.cache import caches
-from django.test import RequestFactory
+from django.test import Client, RequestFactory
 from hypothesis import example, given
 from hypothesis import strategies as st
 from pytest_django import Settings
@@ -125,6 +128,27 @@ def test_a_rate_that_is_used_up_while_a_shorter_one_refuses_counts_for_the_wait(
     assert refusal.refused
     clock.shift(refusal.retry_after)
     assert not use(rates).refused
+
+
+@pytest.mark.parametrize("most", [1, 5, 100])
+def test_of_200_requests_at_once_exactly_the_limit_is_answered(
+    settings: Settings, most: int
+) -> None:
+    settings.MIDDLEWARE = [
+        "tracking.middleware.VisitMiddleware",
+        "tracking.middleware.LimitMiddleware",
+    ]
+    settings.ROOT_URLCONF = "tests.tracking.app"
+    settings.TRACKING_LIMITS = {"graphql": {"all": f"{most}/d", "paths": ["/status/"]}}
+    together = threading.Barrier(200)
+
+    def ask(_: int) -> int:
+        together.wait()
+        return Client().get("/status/200/").status_code
+
+    with ThreadPoolExecutor(200) as pool:
+        answers = Counter(pool.map(ask, range(200)))
+    assert answers == {200: most, 429: 200 - most}
 
 
 class TwoClocks:
