@@ -5,22 +5,24 @@ from __future__ import annotations
 import re
 import unicodedata
 from functools import lru_cache
-from urllib.parse import unquote, unquote_plus
+from urllib.parse import unquote
 
 REDACTED = "[redacted]"
 
 # A parameter is a secret when its name, letters and digits only, contains one of the first or is
-# one of the second: "user_password", "X-Amz-Signature" and "pin", but not "spinner".
+# one of the second: "user_password", "X-Amz-Signature", "login[pin]", but not "spinner".
 SECRET_PARTS = (
     "password", "passwd", "passphrase", "secret", "token", "apikey", "accesskey", "privatekey",
     "signature", "credential", "authorization", "session", "cookie", "jwt",
 )  # fmt: skip
-SECRET_NAMES = frozenset(
-    ("pwd", "pass", "pw", "key", "auth", "code", "otp", "pin", "sid", "sig", "cvv", "cvc", "ssn")
-)
+SECRET_NAMES = (
+    "pwd", "pass", "pw", "key", "auth", "code", "otp", "pin", "sid", "sig", "cvv", "cvc", "ssn",
+    "variables",
+)  # fmt: skip
 
 _NOT_PRINTABLE_ASCII = re.compile(r"[^!-~]")
-_USERINFO = re.compile(r"//[^/?#@]*@")
+_USERINFO = re.compile(r"^([a-z][a-z0-9+.-]*:)?//[^/]*@", re.IGNORECASE)
+_MOST_PARTS = 100  # of one query or path that are looked at each; the rest counts as one
 _MOST_DECODINGS = 3  # an attacker who encodes twice hopes that somebody decodes twice
 
 
@@ -60,12 +62,8 @@ def normal_path(path: str, longest: int = 2048) -> str:
 
     `/ADMIN`, `//admin/`, `/%61dmin`, `/x/../admin`, `/admin;x` and `/admin/.` are all `/admin`.
     """
-    for _ in range(_MOST_DECODINGS):
-        if "%" not in path:
-            break
-        path = unquote(path, errors="surrogateescape")
     kept: list[str] = []
-    for segment in path.replace("\\", "/").lower().split("/"):
+    for segment in _decoded(path).replace("\\", "/").lower().split("/"):
         name = segment.partition(";")[0]
         if name == "..":
             del kept[-1:]
@@ -75,10 +73,11 @@ def normal_path(path: str, longest: int = 2048) -> str:
 
 
 def redacted_query(query: str, more_names: tuple[str, ...] = ()) -> str:
-    """Return a query string with the values of secret parameters replaced."""
-    if "=" not in query:
-        return query
-    return "&".join(_redacted_pair(pair, more_names) for pair in query.split("&"))
+    """Return a query string with the values of secret parameters replaced.
+
+    A value that itself names a secret (another URL, JSON, a GraphQL document) goes as a whole.
+    """
+    return _redacted(query, "&", _secret(more_names, "=:"))
 
 
 def redacted_url(url: str, more_names: tuple[str, ...] = ()) -> str:
@@ -86,11 +85,12 @@ def redacted_url(url: str, more_names: tuple[str, ...] = ()) -> str:
     url, hash_mark, fragment = url.partition("#")
     url, question, query = url.partition("?")
     if "@" in url:
-        url = _USERINFO.sub("//", url, count=1)
-    if ";" in url:
-        url = "/".join(_redacted_segment(segment, more_names) for segment in url.split("/"))
-    query = redacted_query(query, more_names)
-    return url + question + query + hash_mark + redacted_query(fragment, more_names)
+        url = _USERINFO.sub(r"\1//", url)
+    if "=" in url or "%" in url:
+        url = _redacted(url, "/;", _secret(more_names, "="))
+    query = redacted_query(query, more_names) if query else ""
+    fragment = redacted_query(fragment, more_names) if fragment else ""
+    return url + question + query + hash_mark + fragment
 
 
 def split_target(target: str) -> tuple[str, str]:
@@ -101,25 +101,44 @@ def split_target(target: str) -> tuple[str, str]:
     return path, query
 
 
-@lru_cache(maxsize=4096)
-def is_secret(name: str, more_names: tuple[str, ...] = ()) -> bool:
-    """Tell whether a parameter of this name (as sent, percent escapes and all) carries a secret."""
-    plain = unquote_plus(name).lower()
-    letters = "".join(filter(str.isalnum, plain))
-    return (
-        letters in SECRET_NAMES
-        or plain in more_names
-        or any(part in letters for part in SECRET_PARTS)
-    )
+@lru_cache(maxsize=8)
+def _secret(more_names: tuple[str, ...], signs: str) -> re.Pattern[str]:
+    """Return what finds, in `_plain` text, a value assigned to a secret name by one of `signs`.
+
+    Every repetition has an end, so that no text takes more than linear time.
+    """
+    parts = "|".join(SECRET_PARTS)
+    names = "|".join((*SECRET_NAMES, *(re.escape(_plain(name)) for name in more_names)))
+    name = rf"(?:(?:{parts})[a-z0-9.\[\]]{{0,32}}|(?<![a-z0-9])(?:{names})\]?)"
+    userinfo = r"|//[^/?#\s]{1,256}@" if ":" in signs else ""
+    return re.compile(rf"{name}[\"'\\]{{0,4}}\s{{0,4}}[{signs}].{userinfo}", re.DOTALL)
 
 
-def _redacted_pair(pair: str, more_names: tuple[str, ...]) -> str:
-    name, equals, value = pair.partition("=")
-    return f"{name}={REDACTED}" if equals and value and is_secret(name, more_names) else pair
+def _plain(text: str) -> str:
+    """Return text as a name in it is compared: decoded, lower case, without what joins words."""
+    return _decoded(text).lower().replace("_", "").replace("-", "").replace("+", "")
 
 
-def _redacted_segment(segment: str, more_names: tuple[str, ...]) -> str:
-    return ";".join(_redacted_pair(part, more_names) for part in segment.split(";"))
+def _redacted(text: str, separators: str, secret: re.Pattern[str]) -> str:
+    if not secret.search(_plain(text)):
+        return text
+    parts = re.split(f"([{separators}])", text, maxsplit=_MOST_PARTS)
+    return "".join(_redacted_part(part, secret) for part in parts)
+
+
+def _redacted_part(part: str, secret: re.Pattern[str]) -> str:
+    if not secret.search(_plain(part)):
+        return part
+    name, equals, _ = part.partition("=")
+    return f"{name}={REDACTED}" if equals and not secret.search(_plain(name)) else REDACTED
+
+
+def _decoded(text: str) -> str:
+    for _ in range(_MOST_DECODINGS):
+        if "%" not in text:
+            break
+        text = unquote(text, errors="surrogateescape")
+    return text
 
 
 def _as_utf8(text: str) -> str:
