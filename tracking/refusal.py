@@ -47,6 +47,8 @@ def answer(request: HttpRequest, verdict: Verdict) -> HttpResponse:
     response["Retry-After"] = str(verdict.retry_after)
     response["Cache-Control"] = "no-store"
     patch_vary_headers(response, ("Accept",))
+    # It is on record; a flood is not also to fill Django's log, at twice the cost of the refusal.
+    response._has_been_logged = True  # type: ignore[attr-defined]  # noqa: SLF001
     return response
 
 

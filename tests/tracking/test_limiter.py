@@ -131,8 +131,8 @@ def test_a_rate_that_is_used_up_while_a_shorter_one_refuses_counts_for_the_wait(
 
 
 @pytest.mark.parametrize("most", [1, 5, 100])
-def test_of_200_requests_at_once_exactly_the_limit_is_answered(
-    settings: Settings, most: int
+def test_of_200_requests_at_once_exactly_the_limit_is_answered_and_none_fills_the_log(
+    settings: Settings, most: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     settings.MIDDLEWARE = [
         "tracking.middleware.VisitMiddleware",
@@ -149,6 +149,7 @@ def test_of_200_requests_at_once_exactly_the_limit_is_answered(
     with ThreadPoolExecutor(200) as pool:
         answers = Counter(pool.map(ask, range(200)))
     assert answers == {200: most, 429: 200 - most}
+    assert caplog.messages == []
 
 
 class TwoClocks:
