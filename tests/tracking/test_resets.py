@@ -19,6 +19,7 @@ from django.db import transaction
 from django.test import Client
 from pytest_django import DjangoAssertNumQueries, Settings
 
+from tests import redis_server
 from tests.acceptance.test_durability import await_answer, free_port
 from tests.schema.record import ask
 from tracking import conf, limiter, resets
@@ -279,6 +280,22 @@ def test_a_reset_of_a_limit_this_process_does_not_know_is_passed_over() -> None:
     resets.refresh()
     assert left("guesses", "address:192.0.2.1") == 0
     assert resets._seen == Counter.objects.get(name=resets.NEWEST).value
+
+
+@pytest.mark.django_db(transaction=True)
+def test_counters_in_redis_are_reset_once_by_whoever_decides_it(settings: Settings) -> None:
+    with redis_server.running() as server:
+        settings.TRACKING_REDIS_URL = server.url
+        use("guesses", "address:192.0.2.1")
+        use("guesses", "address:192.0.2.2")
+        resets.reset(COMMAND_LINE, "guesses", address="192.0.2.1")
+        assert left("guesses", "address:192.0.2.1") == L
+        assert left("guesses", "address:192.0.2.2") == 0
+        use("guesses", "address:192.0.2.1", 2)
+        limiter._memory.count("counted while Redis was away", 1, 60)
+        resets._own.clear()  # as in any other process
+        resets.refresh()
+        assert left("guesses", "address:192.0.2.1") == L - 2
 
 
 class Service:
