@@ -72,9 +72,10 @@ class Ingest:
     def run(self, stream: Readable) -> Summary:
         """Record every line that is not on record yet, plain or gzip.
 
-        Raises LogError for damaged compressed data and, when strict, for a bad line;
-        recorder.Outrun when another run reads the same log; DatabaseError. All that was recorded
-        until then stays, and the next run goes on behind it.
+        Raises LogError for damaged compressed data, for a log that is no longer what was read
+        before and, when strict, for a bad line; recorder.Outrun when another run reads the same
+        log; DatabaseError. All that was recorded until then stays, and the next run goes on
+        behind it.
         """
         head, chunks = _begun(stream)
         if head.startswith(GZIP_MAGIC):
@@ -88,17 +89,29 @@ class Ingest:
         try:
             for line in _lines(chunks):
                 if line.start < known:
-                    self.summary.known += 1
+                    self._pass_over(line, position)
                     continue
                 if not self._take(line, position.name):
                     break
-                end = line.end
+                end, position.tail = line.end, _tail(line, line.end)
                 if len(self._batch) >= BATCH_LINES:
                     self._flush(position, end)
         except LogError:
             self._flush(position, end)
             raise
         self._flush(position, end)
+
+    def _pass_over(self, line: Line, position: ReadPosition) -> None:
+        """Count a line that is on record; the last of them must still be what it was."""
+        self.summary.known += 1
+        if line.end < position.offset:
+            return
+        if _tail(line, position.offset) != position.tail:
+            raise LogError(
+                f"begins like a log that was read up to byte {position.offset}, but has changed"
+                " before that byte; read each log by itself, not several joined into one"
+            )
+        self._quotes_at_end = (line.text or b"").rstrip().endswith(b'"')
 
     def _take(self, line: Line, log: str) -> bool:
         """Put a line into the batch; False when it is the unfinished end of a log."""
@@ -203,12 +216,24 @@ def _lines(chunks: Iterator[bytes]) -> Iterator[Line]:
 
 def _position(head: bytes) -> ReadPosition:
     """Return how far the log that begins like this was read; it may have been shorter then."""
-    known = ReadPosition.objects.filter(name__startswith="log:").order_by("-offset")
-    for position in known:
-        length = int(position.name.split(":")[1])
+    known = ReadPosition.objects.filter(name__startswith="log:")
+    for position in sorted(known, key=_head_bytes, reverse=True):
+        length = _head_bytes(position)
         if length <= len(head) and position.name == _name(head[:length]):
+            if length < len(head):  # the more is known of its beginning, the surer it is this log
+                position.name = _name(head)
+                position.save(update_fields=["name"])
             return position
     return ReadPosition.objects.get_or_create(name=_name(head))[0]
+
+
+def _head_bytes(position: ReadPosition) -> int:
+    return int(position.name.split(":")[1])
+
+
+def _tail(line: Line, offset: int) -> str:
+    """Return what tells that the bytes before `offset` are still this line."""
+    return _digest((line.text or b"")[: offset - line.start])
 
 
 def _name(head: bytes) -> str:

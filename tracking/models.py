@@ -86,6 +86,8 @@ class ReadPosition(models.Model):
 
     name = models.CharField(max_length=120, unique=True)
     offset = models.BigIntegerField(default=0)
+    # Of a log: a digest of the line before the offset, to notice that the log is another one.
+    tail = models.CharField(max_length=32, default="")
     updated_at = models.DateTimeField(db_default=Now())
     finished_at = models.DateTimeField(null=True)
 

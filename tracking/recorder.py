@@ -118,7 +118,7 @@ def _commit(
 ) -> int:
     with transaction.atomic():
         found = ReadPosition.objects.filter(pk=position.pk, offset=position.offset)
-        if not found.update(offset=offset, updated_at=Now()):
+        if not found.update(offset=offset, tail=position.tail, updated_at=Now()):
             raise Outrun(position.name)
         refused = put(rows) if rows else 0
         if damaged or refused:

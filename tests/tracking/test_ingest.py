@@ -5,7 +5,9 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import os
 import sys
+import threading
 import tracemalloc
 from collections import Counter
 from pathlib import Path
@@ -85,6 +87,53 @@ def test_a_log_that_has_grown_goes_on_where_it_was(
         log.write_bytes(lines(0, end))
         told(log, capsys=capsys)
     assert paths() == [f"/page/{n}" for n in range(200)]
+
+
+def test_joined_logs_of_which_one_has_grown_are_refused_not_mixed_up(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log = tmp_path / "joined"
+    log.write_bytes(lines(0, 100) + lines(1000, 1100))
+    told(log, capsys=capsys)
+    log.write_bytes(lines(0, 150) + lines(1000, 1100))
+    with pytest.raises(CommandError, match=r"read each log by itself.*0 lines were recorded"):
+        call_command("ingest_log", str(log))
+    assert len(paths()) == 200
+
+
+def test_logs_whose_first_line_is_the_same_are_two_logs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one, other = tmp_path / "one", tmp_path / "other"
+    for end in (1, 100):
+        one.write_bytes(lines(0, end))
+        told(one, capsys=capsys)
+    other.write_bytes(lines(0, 1) + lines(500, 550))
+    assert "51 recorded, 0 known" in told(other, capsys=capsys)
+    assert "0 recorded, 100 known" in told(one, capsys=capsys)
+    assert "0 recorded, 51 known" in told(other, capsys=capsys)
+
+
+@pytest.mark.parametrize("end", [b"\n", b"\r\n"])
+@pytest.mark.parametrize("start", [b"", b"\n\n\n", b"\xef\xbb\xbf\n"])
+def test_empty_lines_and_other_line_ends_change_nothing(
+    log: Path, capsys: pytest.CaptureFixture[str], start: bytes, end: bytes
+) -> None:
+    log.write_bytes(start + lines(0, 10).replace(b"\n", end))
+    assert "10 recorded" in told(log, capsys=capsys)
+    assert "0 recorded" in told(log, capsys=capsys)
+
+
+def test_a_pipe_and_an_archive_of_several_parts_are_read_to_their_end(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    content = gzip.compress(lines(0, 50)) + gzip.compress(lines(50, 100))
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_bytes, args=(content,))
+    writer.start()
+    assert "100 recorded" in told(pipe, capsys=capsys)
+    writer.join()
 
 
 def test_two_logs_of_one_name_are_two_logs(
