@@ -40,7 +40,10 @@ COUNT = validate.Range(1, 256)
 env = Env()
 env.add_parser("words", words)
 env.add_parser("rates", rates)
-env.read_env(BASE_DIR / env.str("ENV_FILE", ".env"), recurse=False)
+ENV_FILE = BASE_DIR / (env.str("ENV_FILE", "") or ".env")
+if env.str("ENV_FILE", "") and not ENV_FILE.exists():
+    refuse(f"ENV_FILE={ENV_FILE} does not exist: name a file such as .env, or none.")
+env.read_env(ENV_FILE, recurse=False)
 try:
     HOST = env.str("HOST", "") or "127.0.0.1"
     PORT = env.int("PORT", 8000, validate=validate.Range(1, 65535))
@@ -206,6 +209,8 @@ LOGGING = {
         "django": {"handlers": [], "level": "INFO"},
         # Views answer HEAD as they answer GET, and gunicorn would tell of each body it drops.
         "gunicorn.http.wsgi": {"level": "ERROR"},
+        # Anybody can ask for a host that is not ours; it is on record as 400, without a traceback.
+        "django.security.DisallowedHost": {"level": "CRITICAL"},
         "huey": {"handlers": ["stderr"], "level": "WARNING", "propagate": False},
     },
 }

@@ -145,8 +145,9 @@ def close() -> None:
 
 
 def folder(directory: Path) -> Path:
-    """Return `directory` as a folder that only its owner can read."""
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    """Return `directory` as a folder that only its owner can read, in one like it."""
+    directory.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    directory.mkdir(mode=0o700, exist_ok=True)
     return directory
 
 

@@ -41,6 +41,7 @@ def start(tmp_path: Path, show: str = "0", **variables: str) -> subprocess.Compl
         ("WEB_WORKERS", "0"),
         ("WEB_THREADS", "many"),
         ("DEBUG", "perhaps"),
+        ("ENV_FILE", "/dev/null/env"),
         ("STATE_DIR", "/dev/null/state"),
         ("SECRET_KEY", "short"),
         ("SECRET_KEY", "a" * 60),

@@ -38,6 +38,11 @@ def test_the_folder_and_its_files_are_private(journal_dir: Path) -> None:
     assert {path.stat().st_mode & 0o777 for path in journal_dir.iterdir()} == {0o600}
 
 
+def test_a_state_folder_that_it_makes_is_private(tmp_path: Path) -> None:
+    journal.folder(tmp_path / "state" / "journal")
+    assert (tmp_path / "state").stat().st_mode & 0o777 == 0o700
+
+
 def test_nothing_is_opened_before_the_first_record(journal_dir: Path) -> None:
     journal.mine()
     assert journal.segments(journal_dir) == []
