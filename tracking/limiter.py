@@ -26,8 +26,8 @@ def check(
     Never raises and never waits longer than the counters' own time limit. After `retry_after` of a
     refusal the next one passes, unless others counted under the same key meanwhile.
     """
-    states = tuple(_state(limit, client, rate, key, increment) for rate in limit.rates[client])
-    if not any(state.exceeded for state in states):
+    states = tuple([_state(limit, client, rate, key, increment) for rate in limit.rates[client]])
+    if not [state for state in states if state.exceeded]:
         return ALLOWED, states
     kind = VerdictKind.OBSERVED if limit.observed else VerdictKind.LIMITED
     # A rate that is used up, and not exceeded yet, would refuse the next one.
