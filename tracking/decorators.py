@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from functools import wraps
 from typing import Any, TypeVar, cast
@@ -33,22 +32,22 @@ def limited(name: str) -> Callable[[View], View]:
                 return refusal.told(request, refusal.answer(request, verdict))
             return refusal.told(request, await view(request, *arguments, **named))
 
-        def answered(request: HttpRequest, *arguments: Any, **named: Any) -> Any:
-            if _in_event_loop():  # `dispatch` of a class whose handlers are asynchronous
-                return answered_later(request, *arguments, **named)
+        def answered(request: HttpRequest, *arguments: Any, **named: Any) -> HttpResponseBase:
             verdict = guard.limit(request, name)
             if verdict.refused:
                 return refusal.told(request, refusal.answer(request, verdict))
             return refusal.told(request, view(request, *arguments, **named))
 
-        return cast("View", wraps(view)(answered_later if iscoroutinefunction(view) else answered))
+        return cast("View", wraps(view)(answered_later if _is_async(view) else answered))
 
     return decorate
 
 
-def _in_event_loop() -> bool:
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return False
-    return True
+def _is_async(view: Callable[..., Any]) -> bool:
+    """Tell whether a view must be awaited.
+
+    `dispatch` is an ordinary function that answers as the handlers of its class do;
+    `method_decorator` hands it over bound to its object, inside a partial.
+    """
+    owner = getattr(getattr(view, "func", view), "__self__", None)
+    return iscoroutinefunction(view) or bool(getattr(owner, "view_is_async", False))
