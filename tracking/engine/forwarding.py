@@ -35,7 +35,7 @@ class Reason(enum.StrEnum):
     TOO_MANY_HOPS = "there are too many hops, so the peer counts"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, eq=False)  # compared by identity: every request is looked up by it
 class Proxies:
     """Which TCP peers are believed, and the one header in which they name the client."""
 
@@ -70,28 +70,35 @@ def client_address(proxies: Proxies, peer: str, header: str | None) -> Client:
 
     Never raises: the peer is the last resort, and UNKNOWN where there is none.
     """
-    if header is not None and len(header) > _LONGEST_CACHED:
-        return _resolve(proxies, peer, header)
-    return _resolve_cached(proxies, peer, header)
+    client = _peer(proxies, peer)
+    if not client.trusted_peer or not header or not header.strip():
+        return client
+    if len(header) > _LONGEST_CACHED:
+        return _named_by(proxies, client.peer, header)
+    return _named_by_cached(proxies, client.peer, header)
 
 
-def _resolve(proxies: Proxies, peer: str, header: str | None) -> Client:
+@lru_cache(maxsize=4096)
+def _peer(proxies: Proxies, peer: str) -> Client:
+    """Return the client when there is nothing but the peer to go by."""
     address = _address(peer.partition("%")[0])
     if address is None:
         trusted, address = proxies.unix_socket, UNKNOWN
     else:
         trusted = proxies.trusts(address)
-    if not trusted:
-        nobody = not proxies.networks and not proxies.unix_socket
-        reason = Reason.NO_PROXIES if nobody else Reason.UNTRUSTED_PEER
-        return Client(address, address, False, reason)
-    if not header or not header.strip():
+    if trusted:
         return Client(address, address, True, Reason.NO_HEADER)
+    nobody = not proxies.networks and not proxies.unix_socket
+    reason = Reason.NO_PROXIES if nobody else Reason.UNTRUSTED_PEER
+    return Client(address, address, False, reason)
+
+
+def _named_by(proxies: Proxies, peer: IPAddress, header: str) -> Client:
     found, reason, hops = _walk(proxies, header)
-    return Client(found or address, address, True, reason, hops)
+    return Client(found or peer, peer, True, reason, hops)
 
 
-_resolve_cached = lru_cache(maxsize=4096)(_resolve)
+_named_by_cached = lru_cache(maxsize=4096)(_named_by)
 
 
 def _walk(proxies: Proxies, header: str) -> tuple[IPAddress | None, Reason, tuple[str, ...]]:
