@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
 import pytest
 from django.core.management import get_commands
+from graphql import build_schema, parse, validate
 
 from tracking.conf import SETTINGS
 
 ROOT = Path(__file__).parents[1]
 PAGES = [*ROOT.glob("docs/*.md"), *ROOT.glob("*.md")]
 DOCS = "\n".join(page.read_text() for page in PAGES)
+SCHEMA = build_schema((ROOT / "schema.graphql").read_text())
 SETTINGS_PAGE = (ROOT / "docs" / "settings.md").read_text()
 
 
@@ -40,6 +43,15 @@ def test_links_between_the_pages_lead_somewhere() -> None:
     assert [
         link for page in PAGES for link in links(page) if not (page.parent / link).exists()
     ] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_queries_fit_the_schema(page: Path) -> None:
+    text = page.read_text()
+    queries = re.findall(r"```graphql\n(.*?)```", text, re.DOTALL)
+    queries += [json.loads(body)["query"] for body in re.findall(r"-d '({.*?})'", text)]
+    for query in queries:
+        assert validate(SCHEMA, parse(query)) == []
 
 
 def links(page: Path) -> list[str]:
