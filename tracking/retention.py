@@ -10,7 +10,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from tracking import conf
-from tracking.models import RequestLog
+from tracking.models import ReadPosition, RequestLog
 
 BATCH_ROWS = 2000  # deletes for less than 100 ms at a time, so that writers hardly wait
 
@@ -21,18 +21,32 @@ def forget(now: datetime) -> int:
     0 days keeps everything.
     """
     days = conf.current().log_retention_days
-    return _forget_before(now - timedelta(days=days)) if days else 0
+    if not days:
+        return 0
+    moment = now - timedelta(days=days)
+    # Left by nodes that are gone. While its rows are kept, a segment must not be read again.
+    journals = ReadPosition.objects.exclude(name__startswith="log:")
+    journals.filter(updated_at__lt=moment).delete()
+    return _forget_before(moment, now)
 
 
-def _forget_before(moment: datetime) -> int:
-    deleted = 0
-    while batch := _oldest(moment):
-        RequestLog.objects.filter(pk__in=batch).delete()
-        deleted += len(batch)
+def _forget_before(moment: datetime, now: datetime) -> int:
+    """Delete from the oldest key on, up to a batch in which everything is still to be kept.
+
+    Rows from the future tell of a clock that was wrong for a while; what stands behind them is
+    looked at too.
+    """
+    deleted, last = 0, 0
+    while batch := _behind(last):
+        old = [key for key, recorded_at in batch if recorded_at < moment]
+        if not old and any(recorded_at <= now for _, recorded_at in batch):
+            break
+        RequestLog.objects.filter(pk__in=old).delete()
+        deleted += len(old)
+        last = batch[-1][0]
     return deleted
 
 
-def _oldest(moment: datetime) -> list[int]:
-    """Return the keys of the first rows, up to the first one that is still to be kept."""
-    first = RequestLog.objects.order_by("pk").values_list("pk", "recorded_at")[:BATCH_ROWS]
-    return [key for key, recorded_at in first if recorded_at < moment]
+def _behind(last: int) -> list[tuple[int, datetime]]:
+    rows = RequestLog.objects.filter(pk__gt=last).order_by("pk")
+    return list(rows.values_list("pk", "recorded_at")[:BATCH_ROWS])

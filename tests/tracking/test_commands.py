@@ -13,7 +13,7 @@ from pytest_django import Settings
 
 from tests.tracking.records import numbered
 from tracking import drainer, journal, retention
-from tracking.models import RequestLog
+from tracking.models import ReadPosition, RequestLog
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -93,6 +93,28 @@ def test_rows_are_forgotten_after_the_days_that_were_set(
     kept = [row(days_old) for days_old in [40] * 7 + [31, 29, 1]][-2:]
     assert retention.forget(timezone.now()) == 8
     assert list(RequestLog.objects.order_by("pk")) == kept
+
+
+def test_rows_from_the_future_keep_no_others_from_being_forgotten(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retention, "BATCH_ROWS", 3)
+    settings.TRACKING_LOG_RETENTION_DAYS = 30
+    rows = [row(days_old) for days_old in [40, 40, *[-365] * 7, 40, 40, 1]]
+    assert retention.forget(timezone.now()) == 4
+    assert list(RequestLog.objects.order_by("pk")) == [*rows[2:9], rows[-1]]
+
+
+def test_positions_in_journals_of_nodes_that_are_gone_are_forgotten_and_those_in_logs_kept(
+    settings: Settings,
+) -> None:
+    settings.TRACKING_LOG_RETENTION_DAYS = 30
+    for name, days in (("a-b.0", 31), ("a-c.0", 29), ("log:1:x", 31)):
+        moment = timezone.now() - timedelta(days=days)
+        ReadPosition.objects.create(name=name, updated_at=moment)
+    retention.forget(timezone.now())
+    names = ReadPosition.objects.order_by("name").values_list("name", flat=True)
+    assert list(names) == ["a-c.0", "log:1:x"]
 
 
 def test_an_old_log_brought_in_today_is_kept(settings: Settings, tmp_path: Path) -> None:
