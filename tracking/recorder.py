@@ -30,6 +30,8 @@ COLUMNS = (
     "country", "city", "asn", "verdict", "tags", "source", "limit",
 )  # fmt: skip
 
+LONGEST_CACHED = 256  # characters of a path: long ones do not come again, and would fill the memory
+
 DAMAGED = "journal.damaged"
 DROPPED = "journal.dropped"
 
@@ -62,7 +64,8 @@ def row(record: Record) -> Row:
     """Return what the table keeps of a record, in the order of COLUMNS: escaped, placed, cut."""
     address, key = _identity(record.address, conf.current().ipv6_prefix)
     place = geo.locate(address)
-    path, matched = _paths(record.path)
+    short = len(record.path) <= LONGEST_CACHED
+    path, matched = _paths_cached(record.path) if short else _paths(record.path)
     return (
         record.at,
         record.address,
@@ -144,10 +147,12 @@ def _identity(text: str, ipv6_prefix: int) -> tuple[IPAddress, str]:
     return address, counting_key(address, ipv6_prefix)
 
 
-@lru_cache(maxsize=8192)
 def _paths(raw: str) -> tuple[str, str]:
     path = path_as_sent(raw)
     return path, normal_path(path)
+
+
+_paths_cached = lru_cache(maxsize=8192)(_paths)
 
 
 _TABLE = RequestLog._meta.db_table  # noqa: SLF001
