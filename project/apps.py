@@ -1,7 +1,10 @@
-"""How Django finds the service's own commands."""
+"""How Django finds the service's own commands and checks."""
 
 from django.apps import AppConfig
 
 
 class ProjectConfig(AppConfig):
     name = "project"
+
+    def ready(self) -> None:
+        from project import checks  # noqa: F401, PLC0415 - Django is ready for it only now

@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterable
 from typing import Any
 
+from django.apps import apps
 from django.conf import settings
 from django.core import checks
 from django.core.checks import CheckMessage, Error, Tags, register
@@ -17,13 +18,17 @@ from django.db import DatabaseError, connection
 from tracking import conf
 
 VISIT_MIDDLEWARE = "tracking.middleware.VisitMiddleware"
+LIMIT_MIDDLEWARE = "tracking.middleware.LimitMiddleware"
+AUTHENTICATION = "django.contrib.auth.middleware.AuthenticationMiddleware"
+LIMIT_BACKEND = "tracking.backends.AttemptLimitBackend"
+LOGIN_LIMITS = {"login_address", "login_account"}
 VENDORS = {"sqlite", "postgresql"}
 
 
 @register()
 def settings_are_usable(**_: Any) -> list[CheckMessage]:
     wrong: list[CheckMessage] = [Error(text, id=check_id) for check_id, text in conf.problems()]
-    return wrong or list(_consequences())
+    return wrong or [*_consequences(), *_unlimited()]
 
 
 @register(Tags.database)
@@ -72,6 +77,36 @@ def _consequences() -> Iterable[CheckMessage]:
             "TRACKING_TRUSTED_PROXIES trusts everybody: anyone can then claim any address.",
             id="tracking.W004",
         )
+
+
+def _unlimited() -> Iterable[CheckMessage]:
+    """What the limits do not reach."""
+    limited = {name: limit for name, limit in conf.current().limits.items() if limit.is_on}
+    by_path = ", ".join(name for name, limit in limited.items() if limit.paths)
+    middleware = list(settings.MIDDLEWARE)
+    if LIMIT_MIDDLEWARE in middleware:
+        if AUTHENTICATION in middleware[middleware.index(LIMIT_MIDDLEWARE) :]:
+            yield checks.Warning(
+                f"Limits take users for strangers: put {LIMIT_MIDDLEWARE} behind {AUTHENTICATION}.",
+                id="tracking.W006",
+            )
+    elif by_path:
+        yield checks.Warning(
+            f"Nothing is limited by its path: put {LIMIT_MIDDLEWARE} behind {AUTHENTICATION} in"
+            f" MIDDLEWARE, or turn off in TRACKING_LIMITS: {by_path}.",
+            id="tracking.W005",
+        )
+    by_login = ", ".join(name for name in limited if name in LOGIN_LIMITS)
+    if by_login and apps.is_installed("django.contrib.auth") and not _asks_first():
+        yield checks.Warning(
+            f"Attempts to log in are not limited: put {LIMIT_BACKEND} first in"
+            f" AUTHENTICATION_BACKENDS, or turn off in TRACKING_LIMITS: {by_login}.",
+            id="tracking.W007",
+        )
+
+
+def _asks_first() -> bool:
+    return list(settings.AUTHENTICATION_BACKENDS)[:1] == [LIMIT_BACKEND]
 
 
 def _is_write_ahead() -> bool:

@@ -7,6 +7,7 @@ Every setting is one line of SETTINGS: its name, how its value is read, and the 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -23,6 +24,7 @@ from tracking.engine.forwarding import Proxies
 from tracking.engine.limits import LIMITS, Key, Limit, changed, for_all
 
 MIB = 1024 * 1024
+_LIMIT_NAME = re.compile(r"[a-z][a-z0-9_]{0,63}", re.ASCII)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,6 +156,8 @@ def _limits(value: object) -> dict[str, Limit]:
         raise ValueError(f"{value!r} is not a mapping of names to limits")
     limits = {limit.name: limit for limit in LIMITS}
     for name, change in value.items():
+        if not isinstance(name, str) or not _LIMIT_NAME.fullmatch(name):
+            raise ValueError(f"{name!r} is not the name of a limit, such as graphql or reports_2")
         unchanged = limits.get(name, Limit(name, Key.CALLER, for_all("off")))
         limits[name] = changed(unchanged, change)
     return limits

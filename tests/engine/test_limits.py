@@ -114,6 +114,9 @@ def test_a_change_leaves_the_rest() -> None:
         {"key": "cookie"},
         {"paths": "/graphql/"},
         {"paths": ["graphql"]},
+        {"methods": "POST"},
+        {"methods": ["post"]},
+        {"methods": ["HEAD"]},
     ],
 )
 def test_a_change_that_does_not_fit_names_its_limit(change: object) -> None:

@@ -48,6 +48,9 @@ def test_the_tests_own_settings_raise_only_that_the_thread_is_off() -> None:
         ("REDIS_URL", 7, "tracking.E016"),
         ("LIMITS", {"graphql": "often"}, "tracking.E017"),
         ("LIMITS", ["graphql"], "tracking.E017"),
+        ("LIMITS", {'a"b': "5/m"}, "tracking.E017"),
+        ("LIMITS", {"a" * 65: "5/m"}, "tracking.E017"),
+        ("LIMITS", {7: "5/m"}, "tracking.E017"),
         ("GRAPHQL_PATHS", "/graphql/", "tracking.E018"),
     ],
 )
@@ -83,6 +86,23 @@ def test_a_state_folder_that_cannot_be_written_is_an_error(
 def test_a_missing_middleware_is_told(settings: Settings) -> None:
     settings.MIDDLEWARE = []
     assert "tracking.W001" in ids()
+
+
+def test_limits_that_nothing_applies_are_told(settings: Settings) -> None:
+    settings.TRACKING_LIMITS = {}
+    assert ids() == {"tracking.W002"}
+    settings.MIDDLEWARE = [name for name in settings.MIDDLEWARE if "Limit" not in name]
+    settings.AUTHENTICATION_BACKENDS = settings.AUTHENTICATION_BACKENDS[::-1]
+    assert ids() == {"tracking.W002", "tracking.W005", "tracking.W007"}
+    settings.TRACKING_LIMITS = {"graphql": "off", "login_address": "off", "login_account": "off"}
+    assert ids() == {"tracking.W002"}
+
+
+def test_limits_before_authentication_are_told(settings: Settings) -> None:
+    limit = "tracking.middleware.LimitMiddleware"
+    others = [name for name in settings.MIDDLEWARE if name != limit]
+    settings.MIDDLEWARE = [others[0], limit, *others[1:]]
+    assert "tracking.W006" in ids()
 
 
 def test_trusting_everybody_is_told(settings: Settings) -> None:

@@ -84,6 +84,10 @@ class Limit:
     methods: tuple[str, ...] = ()
     observed: bool = False
 
+    @property
+    def is_on(self) -> bool:
+        return any(self.rates.values())
+
     def applies_to(self, path: str, method: str = "GET") -> bool:
         # Views answer HEAD as they answer GET.
         counted = "GET" if method == "HEAD" else method
