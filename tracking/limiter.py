@@ -1,7 +1,7 @@
 """From a limit to a verdict: django-ratelimit counts, in our own counters.
 
 Its windows have a fixed length, and begin at a moment of their own for each key; what passes around
-the edge of two windows stands in docs/limits.md.
+the edge of two windows stands in docs/counting.md.
 """
 
 from __future__ import annotations
