@@ -1,0 +1,1 @@
+"""Somebody else's project, into which `tracking` was put as the README says."""
