@@ -11,17 +11,25 @@ from django.core.management import get_commands
 from graphql import build_schema, parse, validate
 
 from tracking.conf import SETTINGS
+from tracking.engine.limits import LIMITS, ClientClass, Limit
 
 ROOT = Path(__file__).parents[1]
 PAGES = [*ROOT.glob("docs/*.md"), *ROOT.glob("*.md")]
 DOCS = "\n".join(page.read_text() for page in PAGES)
 SCHEMA = build_schema((ROOT / "schema.graphql").read_text())
+LIMITS_PAGE = (ROOT / "docs" / "limits.md").read_text()
 SETTINGS_PAGE = (ROOT / "docs" / "settings.md").read_text()
 
 
 @pytest.mark.parametrize(("check_id", "name"), [entry[:2] for entry in SETTINGS])
 def test_every_setting_has_its_line(check_id: str, name: str) -> None:
     assert re.search(rf"^\| `{name}` \|.* {check_id} \|$", SETTINGS_PAGE, re.MULTILINE)
+
+
+@pytest.mark.parametrize("limit", LIMITS, ids=lambda limit: limit.name)
+def test_every_limit_has_its_line_with_its_rates(limit: Limit) -> None:
+    rates = " | ".join(",".join(map(str, limit.rates[who])) for who in ClientClass)
+    assert re.search(rf"^\| `{limit.name}` \|.* \| {rates} \|$", LIMITS_PAGE, re.MULTILINE)
 
 
 def test_every_check_is_explained() -> None:
