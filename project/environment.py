@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import sys
 import tempfile
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, NoReturn
 from urllib.parse import unquote, urlsplit
@@ -18,9 +20,11 @@ from huey.serializer import SignedSerializer
 
 from tracking.engine.address import AddressError, parse_network
 from tracking.engine.limits import LIMITS, ClientClass, Key, LimitError, parse_rates
+from users.keys import make_file, parse_keys
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 SHORTEST_KEY = 50
+SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
 def refuse(sentence: str) -> NoReturn:
@@ -189,3 +193,33 @@ def words(text: str, check: Callable[[list[str]], None]) -> list[str]:
     values = [word.strip() for word in text.split(",") if word.strip()]
     check(values)
     return values
+
+
+def span(text: str, *, longest: str) -> timedelta:
+    """Return the length of time in a text such as 10m or 14d."""
+    lengths = []
+    for part in (text, longest):
+        match = re.fullmatch(r"([1-9][0-9]{0,6})([smhd])", part, re.ASCII)
+        if match is None:
+            raise ValidationError("write a length of time such as 90s, 10m, 12h or 14d")
+        lengths.append(timedelta(seconds=int(match[1]) * SECONDS[match[2]]))
+    if lengths[0] > lengths[1]:
+        raise ValidationError(f"{text} is too long: at most {longest}")
+    return lengths[0]
+
+
+def signing_keys(texts: list[str]) -> None:
+    try:
+        parse_keys(tuple(texts))
+    except ValueError as error:
+        raise ValidationError(str(error)) from None
+
+
+def token_keys(path: Path, debug: bool) -> None:
+    """See to a key for access tokens: in the file made for this machine, once."""
+    if not path.exists() and not debug:
+        refuse(
+            "JWT_SIGNING_KEYS is not set, and with DEBUG off the service does not invent one: set"
+            " it to id:secret, the secret of 32 or more random characters."
+        )
+    make_file(path)

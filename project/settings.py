@@ -27,6 +27,9 @@ from project.environment import (
     rates,
     redis_url,
     refuse,
+    signing_keys,
+    span,
+    token_keys,
     words,
     zone,
 )
@@ -38,6 +41,7 @@ LOOPBACK_NAMES = ["localhost", "127.0.0.1", "[::1]"]
 COUNT = validate.Range(1, 256)
 
 env = Env()
+env.add_parser("span", span)
 env.add_parser("words", words)
 env.add_parser("rates", rates)
 ENV_FILE = BASE_DIR / (env.str("ENV_FILE", "") or ".env")
@@ -54,6 +58,12 @@ try:
     STATE_DIR = private_folder(BASE_DIR / Path(env.str("STATE_DIR", "") or "var").expanduser())
     SECRET_KEY = env.str("SECRET_KEY", "") or development_key(STATE_DIR / "secret-key", DEBUG)
     ALLOWED_HOSTS = env.words("ALLOWED_HOSTS", "", check=hosts) or LOOPBACK_NAMES
+    JWT_KEYS_FILE = STATE_DIR / "jwt-keys"
+    JWT_SIGNING_KEYS = env.words("JWT_SIGNING_KEYS", "", check=signing_keys)
+    JWT_ALGORITHM = env.str("JWT_ALGORITHM", "HS256", validate=validate.OneOf(["HS256", "EdDSA"]))
+    JWT_ACCESS_TTL = env.span("JWT_ACCESS_TTL", "10m", longest="15m")
+    JWT_REFRESH_TTL = env.span("JWT_REFRESH_TTL", "14d", longest="90d")
+    SIGNUP_OPEN = env.str("SIGNUP", "open", validate=validate.OneOf(["open", "closed"])) == "open"
     CSRF_TRUSTED_ORIGINS = env.words("CSRF_TRUSTED_ORIGINS", "", check=origins)
     CORS_ALLOWED_ORIGINS = env.words("CORS_ALLOWED_ORIGINS", "", check=frontends)
     TIME_ZONE = env.str("TIME_ZONE", "UTC", validate=zone)
@@ -106,6 +116,9 @@ if not DEBUG and "*" in ALLOWED_HOSTS:
         "ALLOWED_HOSTS may not hold * when DEBUG is off: name the hosts this service answers for."
     )
 
+if not JWT_SIGNING_KEYS:
+    token_keys(JWT_KEYS_FILE, DEBUG)
+
 INSTALLED_APPS = [
     "project",
     "schema",
@@ -131,6 +144,7 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "users.middleware.BearerMiddleware",
     "tracking.middleware.LimitMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
@@ -162,15 +176,20 @@ PASSWORD_HASHERS = [
     "django.contrib.auth.hashers.PBKDF2PasswordHasher",
 ]
 AUTH_PASSWORD_VALIDATORS = [
-    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    {"NAME": name}
     for name in (
-        "UserAttributeSimilarityValidator",
-        "MinimumLengthValidator",
-        "CommonPasswordValidator",
-        "NumericPasswordValidator",
+        "django.contrib.auth.password_validation.MinimumLengthValidator",
+        "users.passwords.MaximumLengthValidator",
+        "django.contrib.auth.password_validation.CommonPasswordValidator",
+        "django.contrib.auth.password_validation.UserAttributeSimilarityValidator",
     )
 ]
 LOGIN_URL = "admin:login"
+GRAPHQL_JWT = {
+    "JWT_PAYLOAD_HANDLER": "users.tokens.no_payload",
+    "JWT_ENCODE_HANDLER": "users.tokens.encode",
+    "JWT_DECODE_HANDLER": "users.tokens.decode",
+}
 
 # Front ends of other origins send a bearer token; a browser never sends them our cookies.
 CORS_URLS_REGEX = r"^/(graphql|api)/"

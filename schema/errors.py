@@ -21,6 +21,7 @@ class Code(enum.StrEnum):
     """The values of `extensions.code`."""
 
     UNAUTHENTICATED = "UNAUTHENTICATED"
+    TOKEN_EXPIRED = "TOKEN_EXPIRED"  # noqa: S105
     FORBIDDEN = "FORBIDDEN"
     RATE_LIMITED = "RATE_LIMITED"
     BAD_USER_INPUT = "BAD_USER_INPUT"

@@ -2,23 +2,54 @@
 
 from __future__ import annotations
 
+from django.contrib.auth.models import Group, Permission
 from strawberry.types import Info
 
 from schema.errors import Code, Refusal
 from tracking.audit import Actor
 from tracking.engine.visit import Visit
+from users.middleware import has_expired
+from users.models import User
+
+# The ready-made groups, made and kept up to date after each `migrate`. Each has what stands before.
+ROLES: dict[str, tuple[str, ...]] = {
+    "viewer": ("tracking.view_requestlog",),
+    "analyst": ("tracking.view_loginattempt", "tracking.view_auditentry", "tracking.reset_limit"),
+    "administrator": ("users.view_user", "users.change_user"),
+}
+
+
+def signed_in(info: Info) -> User:
+    """Return the caller's account. Raises Refusal: UNAUTHENTICATED or TOKEN_EXPIRED."""
+    request = info.context.request
+    user: User = request.user
+    if user.is_authenticated:
+        return user
+    if has_expired(request):
+        raise Refusal(Code.TOKEN_EXPIRED, "The access token is too old: refresh it.")
+    raise Refusal(Code.UNAUTHENTICATED, "Log in to see this.")
 
 
 def require(info: Info, permission: str) -> None:
     """Return when the caller holds `permission` (such as `tracking.view_requestlog`).
 
-    Raises Refusal: UNAUTHENTICATED for the anonymous, FORBIDDEN for everybody else.
+    Raises Refusal: UNAUTHENTICATED or TOKEN_EXPIRED for the anonymous, FORBIDDEN for others.
     """
-    user = info.context.request.user
-    if not user.is_authenticated:
-        raise Refusal(Code.UNAUTHENTICATED, "Log in to see this.")
-    if not user.has_perm(permission):
+    if not signed_in(info).has_perm(permission):
         raise Refusal(Code.FORBIDDEN, f"This needs the permission {permission}.")
+
+
+def make_roles(**_: object) -> None:
+    """Make the groups of ROLES and give each its permissions (after `migrate`).
+
+    Permissions that somebody gave a group besides stay.
+    """
+    granted: list[Permission] = []
+    for name, codes in ROLES.items():
+        for code in codes:
+            app, codename = code.split(".")
+            granted += Permission.objects.filter(content_type__app_label=app, codename=codename)
+        Group.objects.get_or_create(name=name)[0].permissions.add(*granted)
 
 
 def actor(info: Info) -> Actor:

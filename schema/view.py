@@ -100,10 +100,12 @@ def authenticate(request: HttpRequest) -> None:
     """Settle whose request this is.
 
     A session counts only where no Authorization header came with it, and a POST must then prove
-    by Django's token that it was not sent by another site. Everybody else is anonymous, and
-    neither the user nor the session is looked at for him.
+    by Django's token that it was not sent by another site. Without either credential the caller
+    is anonymous, and neither the user nor the session is looked at for him.
     """
-    if settings.SESSION_COOKIE_NAME not in request.COOKIES or "HTTP_AUTHORIZATION" in request.META:
+    if "HTTP_AUTHORIZATION" in request.META:
+        return  # BearerMiddleware has settled it
+    if settings.SESSION_COOKIE_NAME not in request.COOKIES:
         request.user = AnonymousUser()
         return
     reason = CsrfCheck(graphql).process_view(request, answer, (), {})

@@ -63,6 +63,7 @@ os.environ.update(
     ENV_FILE=os.devnull,
     STATE_DIR=str(make_folder()),
     SECRET_KEY="only-for-tests-" + "0123456789" * 5,
+    JWT_SIGNING_KEYS="tests:" + "0123456789abcdef" * 4,
     DEBUG="false",
     ALLOWED_HOSTS="testserver,localhost,127.0.0.1",
     DATABASE_URL=os.environ.get("TEST_DATABASE_URL", ""),

@@ -1,7 +1,105 @@
-"""The accounts of the service."""
+"""The accounts, where they are signed in, and the one-time tokens that keep them so."""
+
+from __future__ import annotations
+
+import unicodedata
+import uuid
+from typing import Any, ClassVar
 
 from django.contrib.auth.models import AbstractUser
+from django.contrib.auth.models import UserManager as DjangoUserManager
+from django.core.exceptions import ValidationError
+from django.db import models
+from django.utils import timezone
+
+
+def canonical_username(username: str) -> str:
+    """Return the one form of all spellings of a name that people take for the same."""
+    return unicodedata.normalize("NFKC", username).casefold()
+
+
+class UserManager(DjangoUserManager["User"]):
+    def get_by_natural_key(self, username: str | None) -> User:
+        """Return the account that is meant by a name in any spelling."""
+        return self.get(canonical=canonical_username(username or ""))
+
+    def is_last_superuser(self, user: User) -> bool:
+        """Tell whether nobody could administer the service any more without this account."""
+        able = self.filter(is_superuser=True, is_active=True)
+        return able.filter(pk=user.pk).exists() and not able.exclude(pk=user.pk).exists()
 
 
 class User(AbstractUser):
-    """An account: Django's own fields, in a model of ours so that it can grow."""
+    """An account. `canonical` makes names unique whatever their case and Unicode form."""
+
+    canonical = models.CharField(max_length=600, unique=True, editable=False)
+
+    objects: ClassVar[UserManager] = UserManager()
+
+    def clean(self) -> None:
+        super().clean()
+        others = User.objects.filter(canonical=canonical_username(self.username))
+        if others.exclude(pk=self.pk).exists():
+            raise ValidationError({"username": "A user with that username already exists."})
+        if self._loses_power() and User.objects.is_last_superuser(self):
+            raise ValidationError(LAST_SUPERUSER)
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        self.canonical = canonical_username(self.username)
+        if kwargs.get("update_fields") and "username" in kwargs["update_fields"]:
+            kwargs["update_fields"] = {*kwargs["update_fields"], "canonical"}
+        super().save(*args, **kwargs)
+
+    def _loses_power(self) -> bool:
+        return not (self.is_superuser and self.is_active)
+
+
+LAST_SUPERUSER = (
+    "This is the last active superuser: make another one first, or nobody could administer this"
+    " service any more."
+)
+
+
+class SessionQuerySet(models.QuerySet["Session"]):
+    def live(self) -> SessionQuerySet:
+        """Sessions that are neither ended nor expired, of accounts that may log in."""
+        now = timezone.now()
+        return self.filter(ended_at=None, expires_at__gt=now, user__is_active=True)
+
+
+class Session(models.Model):
+    """One login by token: a family of refresh tokens, of which one at a time is good."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="sessions")
+    created_at = models.DateTimeField(default=timezone.now)
+    last_used_at = models.DateTimeField(default=timezone.now)
+    expires_at = models.DateTimeField()
+    ended_at = models.DateTimeField(null=True, blank=True)
+    end_reason = models.CharField(max_length=32, blank=True)
+    address = models.GenericIPAddressField(null=True)
+    user_agent = models.CharField(max_length=512, blank=True)
+
+    objects = SessionQuerySet.as_manager()
+
+    class Meta:
+        default_permissions = ()
+        indexes = [models.Index(fields=["user", "ended_at"], name="session_user")]
+
+    def __str__(self) -> str:
+        return f"{self.user} since {self.created_at:%Y-%m-%d %H:%M}"
+
+
+class RefreshToken(models.Model):
+    """A refresh token, of which only the SHA-256 is kept; `used_at` makes it good for one use."""
+
+    session = models.ForeignKey(Session, on_delete=models.CASCADE, related_name="refresh_tokens")
+    digest = models.CharField(max_length=64, unique=True)
+    expires_at = models.DateTimeField()
+    used_at = models.DateTimeField(null=True)
+
+    class Meta:
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"of {self.session}"

@@ -16,12 +16,13 @@ from tracking.engine.limits import LIMITS, ClientClass
 
 ROOT = Path(__file__).resolve().parents[2]
 KEY = "k" + "0123456789abcdef" * 4
+PRODUCTION = {"SECRET_KEY": KEY, "JWT_SIGNING_KEYS": f"one:{KEY}"}
 READ = "import project.settings as s; print(repr(({})))"
 
 
 def start(tmp_path: Path, show: str = "0", **variables: str) -> subprocess.CompletedProcess[str]:
     """Read the settings in a fresh process with nothing but these variables."""
-    variables = {"STATE_DIR": str(tmp_path / "state"), "SECRET_KEY": KEY, **variables}
+    variables = {"STATE_DIR": str(tmp_path / "state"), **PRODUCTION, **variables}
     return subprocess.run(
         [sys.executable, "-c", READ.format(show)],
         cwd=ROOT,
@@ -50,6 +51,15 @@ def start(tmp_path: Path, show: str = "0", **variables: str) -> subprocess.Compl
         ("ALLOWED_HOSTS", "*"),
         ("ALLOWED_HOSTS", "https://example.org"),
         ("CSRF_TRUSTED_ORIGINS", "example.org"),
+        ("JWT_SIGNING_KEYS", ""),
+        ("JWT_SIGNING_KEYS", KEY),
+        ("JWT_SIGNING_KEYS", "one:short"),
+        ("JWT_SIGNING_KEYS", f"one:{KEY},one:{KEY}"),
+        ("JWT_ALGORITHM", "none"),
+        ("JWT_ACCESS_TTL", "1d"),
+        ("JWT_ACCESS_TTL", "soon"),
+        ("JWT_REFRESH_TTL", "0d"),
+        ("SIGNUP", "perhaps"),
         ("TIME_ZONE", "Mars/Olympus"),
         ("TIME_ZONE", "../../etc/passwd"),
         ("SECURE_HSTS_SECONDS", "-1"),
@@ -178,7 +188,7 @@ def test_the_template_lists_exactly_the_variables_that_are_read() -> None:
         and call.func.value.id == "env"
         and call.args
         and isinstance(call.args[0], ast.Constant)
-    } - {"words", "rates"}
+    } - {"words", "rates", "span"}
     read |= {f"LIMIT_{limit.name.upper()}{end}" for limit in LIMITS for end in ("", "_OBSERVED")}
     read |= {f"LIMIT_GRAPHQL_{who.upper()}" for who in ClientClass}
     template = (ROOT / ".env_template").read_text()

@@ -1,0 +1,6 @@
+"""What others may want to know of accounts; nobody here knows who listens."""
+
+from django.dispatch import Signal
+
+# Arguments: actor (a User or None), action, user (whose account), before, after, reason.
+account_changed = Signal()
