@@ -6,7 +6,9 @@ import multiprocessing
 import threading
 import time
 import tracemalloc
+from collections import OrderedDict
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.queues import Queue
 from types import SimpleNamespace
 from typing import Any
@@ -84,19 +86,35 @@ def test_300_threads_of_one_process_count_in_redis(
     redis: redis_server.Server, in_redis: RedisCounters
 ) -> None:
     numbers: list[int] = []
-    together = threading.Barrier(300)
-
-    def use() -> None:
-        together.wait()
-        numbers.append(in_redis.count("key", 1, 60))
-
-    threads = [threading.Thread(target=use) for _ in range(300)]
+    threads = [
+        threading.Thread(target=lambda: numbers.append(in_redis.count("key", 1, 60)))
+        for _ in range(300)
+    ]
+    redis.hang()  # so that all are waiting for an answer at the same time
     for thread in threads:
         thread.start()
+    time.sleep(1)
+    redis.go_on()
     for thread in threads:
         thread.join()
     assert sorted(numbers) == list(range(1, 301))
     assert len(in_redis.memory) == 0
+
+
+def test_a_thread_may_be_interrupted_anywhere_in_the_middle_of_counting(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Interrupted(OrderedDict[str, tuple[int, float]]):
+        def get(self, *arguments: Any) -> Any:
+            found = super().get(*arguments)
+            time.sleep(0.0001)  # lets another thread run
+            return found
+
+    monkeypatch.setattr(counters, "OrderedDict", Interrupted)
+    memory = MemoryCounters()
+    with ThreadPoolExecutor(20) as pool:
+        numbers = list(pool.map(lambda _: memory.count("key", 1, 60), range(200)))
+    assert sorted(numbers) == list(range(1, 201))
 
 
 def forked_children(redis_url: str) -> tuple[list[int], list[int]]:
