@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -11,14 +13,16 @@ from django.core.management import call_command
 
 
 def prepare(**environment: str) -> Path:
-    """Set Django up over a temporary folder and create the tables; return the folder."""
+    """Set Django up over a temporary folder, which goes with the process, and create the tables."""
     folder = Path(tempfile.mkdtemp(prefix="benchmark-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     os.environ.update(
         {
             "DJANGO_SETTINGS_MODULE": "project.settings",
             "STATE_DIR": str(folder),
             "DEBUG": "false",
             "SECRET_KEY": os.urandom(48).hex(),
+            "JWT_SIGNING_KEYS": f"benchmark:{os.urandom(48).hex()}",
             "ALLOWED_HOSTS": "localhost",
             "BACKGROUND_THREAD": "false",
         }
