@@ -210,6 +210,19 @@ def test_a_limit_may_count_some_methods_alone(client: Client, settings: Settings
     assert [client.head("/free/").status_code, *statuses(client, 1, "/free/")] == [429, 429]
 
 
+def test_every_limit_of_a_path_must_have_something_left(client: Client, settings: Settings) -> None:
+    settings.TRACKING_LIMITS = {
+        "graphql": "2/m",
+        "plain": {"all": "3/m", "paths": ["/api/plain/"]},
+        "tried": {"all": "1/m", "paths": ["/api/"], "observed": True},
+    }
+    answers = [client.get("/api/plain/") for _ in range(4)]
+    assert [answer.status_code for answer in answers] == [200, 200, 429, 429]
+    assert answers[1]["RateLimit-Policy"] == '"graphql";q=2;w=60, "plain";q=3;w=60'
+    assert answers[2]["RateLimit-Policy"] == '"graphql";q=2;w=60'  # what refuses comes first
+    assert newest().limit == "graphql"
+
+
 def test_an_observed_limit_counts_and_records_and_refuses_nothing(
     client: Client, settings: Settings
 ) -> None:
