@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 from hypothesis import given
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from tests import redis_server
@@ -257,6 +258,7 @@ def test_hostile_keys_are_counted_in_memory(key: str) -> None:
     assert [memory.count(key, 1, 60) for _ in range(3)] == [1, 2, 3]
 
 
+@hypothesis_settings(deadline=None)
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 3)), max_size=30))
 def test_counting_in_memory_is_adding_up(uses: list[tuple[str, int]]) -> None:
     memory, sums = MemoryCounters(), dict.fromkeys("abc", 0)

@@ -16,6 +16,7 @@ import time_machine
 from django.core.cache import caches
 from django.test import Client, RequestFactory
 from hypothesis import example, given
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from pytest_django import Settings
 
@@ -80,6 +81,7 @@ def test_around_the_edge_of_a_window_twice_the_limit_passes_and_no_more(
     assert [use(rates).refused for _ in range(6)].count(False) == 5
 
 
+@hypothesis_settings(deadline=None)
 @given(st.lists(st.floats(0, 30, allow_nan=False), max_size=60), st.integers(1, 4))
 def test_in_no_stretch_as_long_as_a_window_more_than_twice_the_limit_passes(
     moments: list[float], most: int
@@ -94,6 +96,7 @@ def test_in_no_stretch_as_long_as_a_window_more_than_twice_the_limit_passes(
         assert sum(begin <= moment < begin + 10 for moment in passed) <= 2 * most
 
 
+@hypothesis_settings(deadline=None)
 @given(st.floats(0, 86_400 * 8), st.text(max_size=5), st.sampled_from(["s", "7s", "m", "h", "d"]))
 def test_after_the_time_to_wait_the_next_one_passes_and_just_before_it_does_not(
     moment: float, key: str, window: str
@@ -266,6 +269,7 @@ def counted_under(use: tuple[str, ClientClass, str, int, str]) -> str:
     return recorder.keys[0]
 
 
+@hypothesis_settings(deadline=None)
 @given(USES, USES)
 @example(("a", ANONYMOUS, "1", 5, "m"), ("a", ANONYMOUS, "160", 5, "m"))
 @example(("a5/60s", ANONYMOUS, "b", 5, "m"), ("a", ANONYMOUS, "5/60sb", 5, "m"))
