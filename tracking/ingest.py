@@ -85,7 +85,7 @@ class Ingest:
         return self.summary
 
     def _record(self, position: ReadPosition, chunks: Iterator[bytes]) -> None:
-        known = end = position.offset
+        known, last = position.offset, None
         try:
             for line in _lines(chunks):
                 if line.start < known:
@@ -93,13 +93,13 @@ class Ingest:
                     continue
                 if not self._take(line, position.name):
                     break
-                end, position.tail = line.end, _tail(line, line.end)
+                last = line
                 if len(self._batch) >= BATCH_LINES:
-                    self._flush(position, end)
+                    self._flush(position, last)
         except LogError:
-            self._flush(position, end)
+            self._flush(position, last)
             raise
-        self._flush(position, end)
+        self._flush(position, last)
 
     def _pass_over(self, line: Line, position: ReadPosition) -> None:
         """Count a line that is on record; the last of them must still be what it was."""
@@ -148,9 +148,10 @@ class Ingest:
         )
         return record._replace(request_id=_digest(f"{log} {line.start}".encode()))
 
-    def _flush(self, position: ReadPosition, end: int) -> None:
-        if end > position.offset:
-            self.summary.rows += recorder.advance(position, end, self._batch)
+    def _flush(self, position: ReadPosition, last: Line | None) -> None:
+        if last is not None and last.end > position.offset:
+            position.tail = _tail(last, last.end)
+            self.summary.rows += recorder.advance(position, last.end, self._batch)
         self._batch = []
 
 
