@@ -18,7 +18,6 @@ from django.utils import timezone
 
 from users import tokens
 from users.models import LAST_SUPERUSER, RefreshToken, Session, User, canonical_username
-from users.passwords import LONGEST
 from users.signals import account_changed
 
 SESSION_LIFETIME = timedelta(days=90)  # however often it is refreshed
@@ -78,15 +77,14 @@ def log_in(request: HttpRequest, username: str, password: str) -> Tokens:
 
     Raises AccountError INVALID_CREDENTIALS, with the same words for whatever was wrong.
     """
-    user = None
-    if len(password) <= LONGEST:
-        user = authenticate(request, username=username, password=password)
+    user = authenticate(request, username=username, password=password)
     if not isinstance(user, User):
         raise AccountError("INVALID_CREDENTIALS", WRONG_LOGIN)
     visit = getattr(request, "visit", None)
     with transaction.atomic():
         session = Session.objects.create(
             user=user,
+            version=tokens.password_version(user),
             expires_at=timezone.now() + SESSION_LIFETIME,
             address=str(visit.address) if visit else None,
             user_agent=visit.user_agent[:512] if visit else "",
@@ -108,6 +106,8 @@ def refresh(token: str) -> Tokens:
     )
     row = found.first()
     if row is None or not Session.objects.live().filter(pk=row.session_id).exists():
+        raise invalid_token()
+    if not tokens.is_bound(row.session):
         raise invalid_token()
     with transaction.atomic():
         first_use = RefreshToken.objects.filter(pk=row.pk, used_at=None).update(used_at=now)
@@ -144,17 +144,13 @@ def change_password(request: HttpRequest, user: User, old: str, new: str) -> Non
 
     Raises AccountError INVALID_CREDENTIALS or WEAK_PASSWORD.
     """
-    known = len(old) <= LONGEST and authenticate(
-        request, username=user.get_username(), password=old
-    )
-    if not known or known.pk != user.pk:
+    known = authenticate(request, username=user.get_username(), password=old)
+    if known is None or known.pk != user.pk:
         raise AccountError("INVALID_CREDENTIALS", "The present password is wrong.", "oldPassword")
     _check_password(new, user, "newPassword")
     with transaction.atomic():
         user.set_password(new)
         user.save(update_fields=["password"])
-        live = Session.objects.filter(user=user, ended_at=None)
-        live.update(ended_at=timezone.now(), end_reason="password_changed")
         _changed(user, "password_changed", user)
 
 
@@ -166,9 +162,6 @@ def deactivate(actor: User, user: User, reason: str = "") -> None:
             raise AccountError("PROTECTED_TARGET", LAST_SUPERUSER, "id")
         locked.is_active = False
         locked.save(update_fields=["is_active"])
-        Session.objects.filter(user=locked, ended_at=None).update(
-            ended_at=timezone.now(), end_reason="deactivated"
-        )
         _changed(actor, "deactivated", locked, {"is_active": True}, {"is_active": False}, reason)
 
 

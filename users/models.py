@@ -21,6 +21,8 @@ def canonical_username(username: str) -> str:
 class UserManager(DjangoUserManager["User"]):
     def get_by_natural_key(self, username: str | None) -> User:
         """Return the account that is meant by a name in any spelling."""
+        if not (username or "").isprintable():
+            raise self.model.DoesNotExist  # no name has NUL or half a character: databases fail
         return self.get(canonical=canonical_username(username or ""))
 
     def is_last_superuser(self, user: User) -> bool:
@@ -45,10 +47,16 @@ class User(AbstractUser):
             raise ValidationError(LAST_SUPERUSER)
 
     def save(self, *args: Any, **kwargs: Any) -> None:
+        """Save; whoever sets a password or takes the account its access ends its sessions."""
         self.canonical = canonical_username(self.username)
         if kwargs.get("update_fields") and "username" in kwargs["update_fields"]:
             kwargs["update_fields"] = {*kwargs["update_fields"], "canonical"}
+        password_set = getattr(self, "_password", None) is not None  # until it is saved
         super().save(*args, **kwargs)
+        if password_set:
+            self.sessions.end("password_changed")
+        elif not self.is_active:
+            self.sessions.end("deactivated")
 
     def _loses_power(self) -> bool:
         return not (self.is_superuser and self.is_active)
@@ -66,6 +74,10 @@ class SessionQuerySet(models.QuerySet["Session"]):
         now = timezone.now()
         return self.filter(ended_at=None, expires_at__gt=now, user__is_active=True)
 
+    def end(self, reason: str) -> int:
+        """End those that are not over; return how many."""
+        return self.filter(ended_at=None).update(ended_at=timezone.now(), end_reason=reason)
+
 
 class Session(models.Model):
     """One login by token: a family of refresh tokens, of which one at a time is good."""
@@ -77,6 +89,7 @@ class Session(models.Model):
     expires_at = models.DateTimeField()
     ended_at = models.DateTimeField(null=True, blank=True)
     end_reason = models.CharField(max_length=32, blank=True)
+    version = models.CharField(max_length=16, editable=False)  # of the password, at the login
     address = models.GenericIPAddressField(null=True)
     user_agent = models.CharField(max_length=512, blank=True)
 

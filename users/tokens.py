@@ -29,6 +29,11 @@ AUDIENCE = "alx-backend-security/api"
 ACCESS = "access"
 REQUIRED = ("sub", "sid", "sv", "typ", "iss", "aud", "jti", "iat", "exp")
 LONGEST_TOKEN = 4096  # characters; ours have some 500
+# The last two come of JSON that is nested deeply, and of numbers without end.
+MALFORMED = (
+    *(JSONWebTokenError, ValueError, TypeError, AttributeError),
+    *(RecursionError, OverflowError),
+)
 LEEWAY = 5  # seconds that the clocks of two nodes may differ
 
 
@@ -56,7 +61,7 @@ def issue_access(session: Session) -> AccessToken:
         session.user,
         sub=str(session.user_id),
         sid=session.pk.hex,
-        sv=_version(session.user),
+        sv=session.version,
         typ=ACCESS,
         iss=ISSUER,
         aud=AUDIENCE,
@@ -79,14 +84,24 @@ def read_access(token: str) -> Session:
         session_id = uuid.UUID(claims["sid"])
     except JSONWebTokenExpired:
         raise ExpiredError("expired") from None
-    except (JSONWebTokenError, ValueError, TypeError, AttributeError):
+    except MALFORMED:
         raise TokenError("not a token of ours") from None
     session = Session.objects.live().select_related("user").filter(pk=session_id).first()
     if session is None or claims["sub"] != str(session.user_id):
         raise TokenError("the session is over")
-    if not constant_time_compare(claims["sv"], _version(session.user)):
+    if claims["sv"] != session.version or not is_bound(session):
         raise TokenError("the password was changed")
     return session
+
+
+def is_bound(session: Session) -> bool:
+    """Tell whether the account still has the password that it had when the session began."""
+    return constant_time_compare(session.version, password_version(session.user))
+
+
+def password_version(user: User) -> str:
+    """Return what changes with the password, through whatever door it is changed."""
+    return salted_hmac("users.tokens", user.get_session_auth_hash()).hexdigest()[:16]
 
 
 def issue_refresh(session: Session) -> tuple[str, datetime]:
@@ -137,8 +152,3 @@ def decode(token: str, _context: object = None) -> dict[str, Any]:
     if claims["typ"] != ACCESS:
         raise jwt.InvalidTokenError("this is not an access token")
     return claims
-
-
-def _version(user: User) -> str:
-    """Return what changes with the password, in which every token is bound to it."""
-    return salted_hmac("users.tokens", user.get_session_auth_hash()).hexdigest()[:16]
