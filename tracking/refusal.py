@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable
+from functools import lru_cache
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -68,10 +69,18 @@ def told(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
 
 
 def _media_type(request: HttpRequest) -> str:
+    accept = request.META.get("HTTP_ACCEPT", "*/*")
     if request.path_info.startswith(conf.current().graphql_paths):
-        return request.get_preferred_type((JSON, GRAPHQL_JSON)) or JSON
-    preferred = request.get_preferred_type((PROBLEM_JSON, JSON, HTML))
-    return HTML if preferred == HTML else PROBLEM_JSON
+        return _preferred(accept, (JSON, GRAPHQL_JSON)) or JSON
+    return HTML if _preferred(accept, (PROBLEM_JSON, JSON, HTML)) == HTML else PROBLEM_JSON
+
+
+@lru_cache(maxsize=256)
+def _preferred(accept: str, offered: tuple[str, ...]) -> str | None:
+    """Return the preferred type by Django's rules, without reading a request's other headers."""
+    asked = HttpRequest()
+    asked.META["HTTP_ACCEPT"] = accept
+    return asked.get_preferred_type(offered)
 
 
 def _graphql_error(verdict: Verdict) -> dict[str, Any]:
