@@ -17,7 +17,14 @@ from django.http import HttpRequest
 from django.utils import timezone
 
 from users import tokens
-from users.models import LAST_SUPERUSER, RefreshToken, Session, User, canonical_username
+from users.models import (
+    LAST_SUPERUSER,
+    LastSuperuserError,
+    RefreshToken,
+    Session,
+    User,
+    canonical_username,
+)
 from users.signals import account_changed
 
 SESSION_LIFETIME = timedelta(days=90)  # however often it is refreshed
@@ -156,13 +163,14 @@ def change_password(request: HttpRequest, user: User, old: str, new: str) -> Non
 
 def deactivate(actor: User, user: User, reason: str = "") -> None:
     """Take an account its access, at once. Raises AccountError PROTECTED_TARGET."""
+    target = User.objects.get(pk=user.pk)
+    target.is_active = False
     with transaction.atomic():
-        locked = User.objects.select_for_update().get(pk=user.pk)
-        if User.objects.is_last_superuser(locked):
-            raise AccountError("PROTECTED_TARGET", LAST_SUPERUSER, "id")
-        locked.is_active = False
-        locked.save(update_fields=["is_active"])
-        _changed(actor, "deactivated", locked, {"is_active": True}, {"is_active": False}, reason)
+        try:
+            target.save(update_fields=["is_active"])
+        except LastSuperuserError:
+            raise AccountError("PROTECTED_TARGET", LAST_SUPERUSER, "id") from None
+        _changed(actor, "deactivated", target, {"is_active": True}, {"is_active": False}, reason)
 
 
 def _issue(session: Session) -> Tokens:

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import unicodedata
 import uuid
+from collections.abc import Collection
 from typing import Any, ClassVar
 
 from django.contrib.auth.models import AbstractUser
 from django.contrib.auth.models import UserManager as DjangoUserManager
 from django.core.exceptions import ValidationError
-from django.db import models
+from django.db import models, transaction
+from django.db.models.signals import post_delete, pre_delete
+from django.dispatch import receiver
 from django.utils import timezone
 
 
 def canonical_username(username: str) -> str:
     """Return the one form of all spellings of a name that people take for the same."""
-    return unicodedata.normalize("NFKC", username).casefold()
+    folded = unicodedata.normalize("NFKC", username).casefold()
+    return unicodedata.normalize("NFKC", folded)  # folding can undo the form
 
 
 class UserManager(DjangoUserManager["User"]):
@@ -25,10 +29,18 @@ class UserManager(DjangoUserManager["User"]):
             raise self.model.DoesNotExist  # no name has NUL or half a character: databases fail
         return self.get(canonical=canonical_username(username or ""))
 
+    def superusers(self) -> models.QuerySet[User]:
+        """Return the accounts that can administer the service."""
+        return self.filter(is_superuser=True, is_active=True)
+
     def is_last_superuser(self, user: User) -> bool:
         """Tell whether nobody could administer the service any more without this account."""
-        able = self.filter(is_superuser=True, is_active=True)
+        able = self.superusers()
         return able.filter(pk=user.pk).exists() and not able.exclude(pk=user.pk).exists()
+
+    def lock_superusers(self) -> list[User]:
+        """Return the superusers, none of whom another transaction takes away meanwhile."""
+        return list(self.superusers().select_for_update().order_by("pk"))
 
 
 class User(AbstractUser):
@@ -37,6 +49,11 @@ class User(AbstractUser):
     canonical = models.CharField(max_length=600, unique=True, editable=False)
 
     objects: ClassVar[UserManager] = UserManager()
+    was_superuser = False  # in the database, when it was deleted
+
+    def clean_fields(self, exclude: Collection[str] | None = None) -> None:
+        self.canonical = canonical_username(self.username)
+        super().clean_fields(exclude)
 
     def clean(self) -> None:
         super().clean()
@@ -52,7 +69,10 @@ class User(AbstractUser):
         if kwargs.get("update_fields") and "username" in kwargs["update_fields"]:
             kwargs["update_fields"] = {*kwargs["update_fields"], "canonical"}
         password_set = getattr(self, "_password", None) is not None  # until it is saved
-        super().save(*args, **kwargs)
+        with transaction.atomic():
+            if self._takes_power(kwargs.get("update_fields")):
+                require_other(User.objects.lock_superusers(), self)
+            super().save(*args, **kwargs)
         if password_set:
             self.sessions.end("password_changed")
         elif not self.is_active:
@@ -61,11 +81,41 @@ class User(AbstractUser):
     def _loses_power(self) -> bool:
         return not (self.is_superuser and self.is_active)
 
+    def _takes_power(self, update_fields: Collection[str] | None) -> bool:
+        """Tell whether saving these fields might make a superuser an ordinary account."""
+        saved = update_fields is None or not {"is_superuser", "is_active"}.isdisjoint(update_fields)
+        return saved and self._loses_power() and not self._state.adding
+
 
 LAST_SUPERUSER = (
     "This is the last active superuser: make another one first, or nobody could administer this"
     " service any more."
 )
+
+
+class LastSuperuserError(ValidationError):
+    """What was to be saved or deleted is the last active superuser; nothing was changed."""
+
+    def __init__(self) -> None:
+        super().__init__(LAST_SUPERUSER, "last_superuser")
+
+
+def require_other(superusers: list[User], user: User) -> None:
+    """Raise LastSuperuserError when this account is the only one of these."""
+    if [other.pk for other in superusers] == [user.pk]:
+        raise LastSuperuserError
+
+
+@receiver(pre_delete, sender=User, dispatch_uid="users.remember_superuser")
+def remember_superuser(instance: User, **_: Any) -> None:
+    instance.was_superuser = instance in User.objects.lock_superusers()
+
+
+@receiver(post_delete, sender=User, dispatch_uid="users.keep_a_superuser")
+def keep_a_superuser(instance: User, **_: Any) -> None:
+    """Undo a deletion, of one account or of many together, that leaves no superuser."""
+    if instance.was_superuser and not User.objects.superusers().exists():
+        raise LastSuperuserError
 
 
 class SessionQuerySet(models.QuerySet["Session"]):
