@@ -14,6 +14,8 @@ from typing import Any
 import strawberry
 from graphql import GraphQLError
 
+from users.accounts import AccountError
+
 logger = logging.getLogger(__name__)
 
 
@@ -131,7 +133,7 @@ class ErrorCode(enum.Enum):
         "WOULD_LOCK_OUT", description="This would lock out whoever asks for it."
     )
     PROTECTED_TARGET = strawberry.enum_value(
-        "PROTECTED_TARGET", description="The target is never to be blocked."
+        "PROTECTED_TARGET", description="The target is never to be blocked, or keeps its access."
     )
     TOO_WIDE = strawberry.enum_value("TOO_WIDE", description="The target has too many addresses.")
     ALREADY_BLOCKED = strawberry.enum_value(
@@ -158,6 +160,16 @@ class InputError(UserError):
     pass
 
 
+@strawberry.type(description="The target is one that this must not be done to.")
+class ProtectedTargetError(UserError):
+    pass
+
+
+@strawberry.type(description="Accounts are made by administrators only.")
+class SignupClosedError(UserError):
+    pass
+
+
 @strawberry.type(description="This was done too often.")
 class RateLimitedError(UserError):
     limit: str = strawberry.field(description="The name of the limit.")
@@ -165,4 +177,14 @@ class RateLimitedError(UserError):
 
 
 # The members of the interface, which the schema is told since no field returns one by its name.
-USER_ERRORS = (InputError, RateLimitedError)
+USER_ERRORS = (InputError, ProtectedTargetError, RateLimitedError, SignupClosedError)
+
+
+def account_error(error: AccountError) -> UserError:
+    """Return what a verb on accounts refused as one of the errors of a payload."""
+    member = {"PROTECTED_TARGET": ProtectedTargetError, "SIGNUP_CLOSED": SignupClosedError}
+    return member.get(error.code, InputError)(
+        code=ErrorCode(error.code),
+        message=error.message,
+        path=["input", error.field] if error.field else None,
+    )

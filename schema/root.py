@@ -13,12 +13,17 @@ from strawberry.extensions import SchemaExtension
 from strawberry.schema.config import StrawberryConfig
 from strawberry.types import ExecutionContext
 
+from schema.accounts import AccountMutations, AccountQueries
+from schema.attempts import LoginAttemptQueries
+from schema.audit import AuditQueries
+from schema.authentication import AuthenticationMutations
 from schema.errors import USER_ERRORS
 from schema.nodes import NodeQueries
 from schema.ratelimits import RateLimitMutations, RateLimitQueries
 from schema.requests import RequestQueries
 from schema.scalars import SCALARS
 from schema.server import ServerQueries
+from schema.sessions import SessionMutations, SessionQueries
 from schema.stats import StatisticsQueries
 
 
@@ -56,12 +61,22 @@ class Schema(strawberry.Schema):
 
 
 @strawberry.type(description="What can be read.")
-class Query(RequestQueries, StatisticsQueries, RateLimitQueries, ServerQueries, NodeQueries):
+class Query(
+    AccountQueries,
+    SessionQueries,
+    RequestQueries,
+    StatisticsQueries,
+    LoginAttemptQueries,
+    AuditQueries,
+    RateLimitQueries,
+    ServerQueries,
+    NodeQueries,
+):
     """Each noun brings its own fields."""
 
 
 @strawberry.type(description="What can be changed.")
-class Mutation(RateLimitMutations):
+class Mutation(AuthenticationMutations, SessionMutations, AccountMutations, RateLimitMutations):
     """Each noun brings its own fields."""
 
 

@@ -71,6 +71,7 @@ os.environ.update(
     LIMIT_GRAPHQL="off",
     LIMIT_LOGIN_ADDRESS="off",
     LIMIT_LOGIN_ACCOUNT="off",
+    LIMIT_SIGNUP="off",
 )
 
 

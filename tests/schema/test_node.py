@@ -82,7 +82,7 @@ def test_too_many_ids_are_refused(client: Client) -> None:
         "x" * 50_000,
         "é",
         "\x00",
-        global_id(1, "User"),
+        global_id(1, "Session"),
         global_id(1, "RequestLogEdge"),
         global_id(1, "__import__"),
         global_id(0),

@@ -21,6 +21,7 @@ QUERY = "{rateLimit {name policy limit remaining resetAt}}"
 TABLE = {
     "graphql": "off",
     "login_address": "off",
+    "signup": "off",
     "guesses": {"anonymous": "5/m,50/h", "authenticated": "10/m", "staff": "600/m"},
 }
 
@@ -88,14 +89,14 @@ def test_asking_costs_a_stranger_no_sql(
 
 
 def test_limits_that_are_off_or_by_account_have_no_line(settings: Settings) -> None:
-    settings.TRACKING_LIMITS = {"graphql": "off", "login_address": "off"}
+    settings.TRACKING_LIMITS = {"graphql": "off", "login_address": "off", "signup": "off"}
     assert told(Client(), QUERY)["rateLimit"] == []
 
 
 def test_the_request_itself_is_counted_once_where_the_endpoint_is_limited(
     settings: Settings,
 ) -> None:
-    settings.TRACKING_LIMITS = {"graphql": "100/m", "login_address": "off"}
+    settings.TRACKING_LIMITS = {"graphql": "100/m", "login_address": "off", "signup": "off"}
     left = [told(Client(), QUERY)["rateLimit"][0]["remaining"] for _ in range(3)]
     assert left == [99, 98, 97]
 
