@@ -123,6 +123,7 @@ def test_limits_are_changed_by_class_by_name_and_by_what_happens_above_them(tmp_
         "graphql": {"all": "7/m", "anonymous": "100/m, 1000/h"},
         "login_address": {"all": "off"},
         "login_account": {"observed": True},
+        "signup": {},
     }
 
 
