@@ -11,6 +11,7 @@ from django.db import connection
 from pytest_django import Settings
 
 from tracking import conf
+from tracking.engine.limits import LIMITS
 
 
 def ids() -> set[str]:
@@ -94,7 +95,7 @@ def test_limits_that_nothing_applies_are_told(settings: Settings) -> None:
     settings.MIDDLEWARE = [name for name in settings.MIDDLEWARE if "Limit" not in name]
     settings.AUTHENTICATION_BACKENDS = settings.AUTHENTICATION_BACKENDS[::-1]
     assert ids() == {"tracking.W002", "tracking.W005", "tracking.W007"}
-    settings.TRACKING_LIMITS = {"graphql": "off", "login_address": "off", "login_account": "off"}
+    settings.TRACKING_LIMITS = {limit.name: "off" for limit in LIMITS}
     assert ids() == {"tracking.W002"}
 
 
