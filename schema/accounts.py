@@ -161,7 +161,7 @@ class AccountMutations:
             return DeactivateUserPayload(errors=[_unknown("id")])
         caller = signed_in(info)
         try:
-            accounts.deactivate(caller, row, input.reason)
+            accounts.deactivate(caller, row, input.reason, info.context.request)
         except accounts.AccountError as error:
             return DeactivateUserPayload(errors=[account_error(error)])
         row.refresh_from_db()

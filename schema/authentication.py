@@ -114,12 +114,15 @@ class AuthenticationMutations:
     )
     def signup(
         self,
+        info: Info,
         input: Annotated[  # noqa: A002 - the contract's word
             SignupInput, strawberry.argument(description="Name and password of the account.")
         ],
     ) -> SignupPayload | None:
         try:
-            row = accounts.sign_up(input.username, input.password, input.email or "")
+            row = accounts.sign_up(
+                input.username, input.password, input.email or "", info.context.request
+            )
         except AccountError as error:
             return SignupPayload(errors=[account_error(error)])
         return SignupPayload(user=User.of(row, own=True), errors=[])
@@ -146,12 +149,13 @@ class AuthenticationMutations:
     )
     def refresh_token(
         self,
+        info: Info,
         input: Annotated[  # noqa: A002 - the contract's word
             RefreshTokenInput, strawberry.argument(description="The refresh token.")
         ],
     ) -> LoginPayload | None:
         try:
-            return _logged_in(accounts.refresh(input.refresh_token))
+            return _logged_in(accounts.refresh(input.refresh_token, info.context.request))
         except AccountError as error:
             return LoginPayload(errors=[account_error(error)])
 
@@ -170,9 +174,9 @@ class AuthenticationMutations:
         session = session_of(request)
         ended = 0
         if input and input.everywhere:
-            ended = accounts.log_out_everywhere(user)
+            ended = accounts.log_out_everywhere(user, request)
         elif session is not None:
-            ended = accounts.log_out(session)
+            ended = accounts.log_out(session, request)
         if session is None:
             logout(request)  # by a cookie: the browser's session
         return LogoutPayload(sessions_ended=ended, errors=[])

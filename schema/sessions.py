@@ -86,7 +86,7 @@ class SessionMutations:
         ],
     ) -> EndSessionPayload | None:
         row = _found(signed_in(info), input.id)
-        if row is None or not accounts.log_out(row):
+        if row is None or not accounts.log_out(row, info.context.request):
             message = "There is no such session of yours, or it is over."
             error = InputError(code=ErrorCode.NOT_FOUND, message=message, path=["input", "id"])
             return EndSessionPayload(errors=[error])

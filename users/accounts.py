@@ -59,7 +59,9 @@ class Tokens:
     refresh_expires_at: datetime
 
 
-def sign_up(username: str, password: str, email: str = "") -> User:
+def sign_up(
+    username: str, password: str, email: str = "", request: HttpRequest | None = None
+) -> User:
     """Make an account that may do nothing but be itself.
 
     Raises AccountError: SIGNUP_CLOSED, INVALID_INPUT, USERNAME_TAKEN, WEAK_PASSWORD.
@@ -73,9 +75,10 @@ def sign_up(username: str, password: str, email: str = "") -> User:
     try:
         with transaction.atomic():
             user.save()
+            after: dict[str, object] = {"username": user.username}
+            _changed(user, "signed_up", user, after=after, request=request)
     except IntegrityError:
         raise taken() from None
-    _changed(user, "signed_up", user, after={"username": user.username})
     return user
 
 
@@ -101,7 +104,7 @@ def log_in(request: HttpRequest, username: str, password: str) -> Tokens:
     return issued
 
 
-def refresh(token: str) -> Tokens:
+def refresh(token: str, request: HttpRequest | None = None) -> Tokens:
     """Exchange a refresh token for new tokens; it is good once.
 
     A second use means that somebody else has it, so it ends the session for both. Raises
@@ -121,28 +124,31 @@ def refresh(token: str) -> Tokens:
         if first_use:
             Session.objects.filter(pk=row.session_id).update(last_used_at=now)
             return _issue(row.session)
-    end(row.session, "reused", actor=None)
+    end(row.session, "reused", None, request)
     raise invalid_token()
 
 
-def log_out(session: Session) -> int:
+def log_out(session: Session, request: HttpRequest | None = None) -> int:
     """End one session; return how many were ended (0 when it was over already)."""
-    return end(session, "logged_out", actor=session.user)
+    return end(session, "logged_out", session.user, request)
 
 
-def log_out_everywhere(user: User) -> int:
+def log_out_everywhere(user: User, request: HttpRequest | None = None) -> int:
     """End all sessions of an account; return how many were ended."""
     live = Session.objects.live().filter(user=user)
-    return sum(end(session, "logged_out", actor=user) for session in live)
+    return sum(end(session, "logged_out", user, request) for session in live)
 
 
-def end(session: Session, reason: str, actor: User | None) -> int:
+def end(
+    session: Session, reason: str, actor: User | None, request: HttpRequest | None = None
+) -> int:
     """End a session, at once in every process: each request looks at the row."""
     ended = Session.objects.filter(pk=session.pk, ended_at=None).update(
         ended_at=timezone.now(), end_reason=reason
     )
     if ended:
-        _changed(actor, f"session_{reason}", session.user, before={"session": str(session.pk)})
+        before: dict[str, object] = {"session": str(session.pk)}
+        _changed(actor, f"session_{reason}", session.user, before=before, request=request)
     return ended
 
 
@@ -158,19 +164,30 @@ def change_password(request: HttpRequest, user: User, old: str, new: str) -> Non
     with transaction.atomic():
         user.set_password(new)
         user.save(update_fields=["password"])
-        _changed(user, "password_changed", user)
+        _changed(user, "password_changed", user, request=request)
 
 
-def deactivate(actor: User, user: User, reason: str = "") -> None:
-    """Take an account its access, at once. Raises AccountError PROTECTED_TARGET."""
+def deactivate(
+    actor: User, user: User, reason: str = "", request: HttpRequest | None = None
+) -> None:
+    """Take an account its access, at once.
+
+    Raises AccountError PROTECTED_TARGET for the last superuser, and for any when the actor is none.
+    """
     target = User.objects.get(pk=user.pk)
+    if target.is_superuser and not actor.is_superuser:
+        raise AccountError("PROTECTED_TARGET", "Only a superuser deactivates a superuser.", "id")
+    if not target.is_active:
+        return
+    before: dict[str, object] = {"is_active": True}
+    after: dict[str, object] = {"is_active": False}
     target.is_active = False
     with transaction.atomic():
         try:
             target.save(update_fields=["is_active"])
         except LastSuperuserError:
             raise AccountError("PROTECTED_TARGET", LAST_SUPERUSER, "id") from None
-        _changed(actor, "deactivated", target, {"is_active": True}, {"is_active": False}, reason)
+        _changed(actor, "deactivated", target, before, after, reason, request)
 
 
 def _issue(session: Session) -> Tokens:
@@ -202,6 +219,7 @@ def _changed(
     before: dict[str, object] | None = None,
     after: dict[str, object] | None = None,
     reason: str = "",
+    request: HttpRequest | None = None,
 ) -> None:
     account_changed.send(
         sender=User,
@@ -211,4 +229,5 @@ def _changed(
         before=before,
         after=after,
         reason=reason,
+        request=request,
     )

@@ -2,5 +2,6 @@
 
 from django.dispatch import Signal
 
-# Arguments: actor (a User or None), action, user (whose account), before, after, reason.
+# Arguments: actor (a User or None), action, user (whose account), before, after, reason,
+# request (or None).
 account_changed = Signal()
