@@ -10,15 +10,16 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from tracking import conf
-from tracking.models import ReadPosition, RequestLog
+from tracking.models import LoginAttempt, ReadPosition, RequestLog
 
+LOGIN_DAYS = 30  # at least: so long does a login speak for its address (guard.KNOWN_FOR)
 BATCH_ROWS = 2000  # deletes for less than 100 ms at a time, so that writers hardly wait
 
 
 def forget(now: datetime) -> int:
-    """Delete the rows recorded more than LOG_RETENTION_DAYS before `now`; return how many.
+    """Delete the requests recorded more than LOG_RETENTION_DAYS before `now`; return how many.
 
-    0 days keeps everything.
+    Attempts to log in go by the same days, but not before LOGIN_DAYS. 0 days keeps everything.
     """
     days = conf.current().log_retention_days
     if not days:
@@ -27,6 +28,9 @@ def forget(now: datetime) -> int:
     # Left by nodes that are gone. While its rows are kept, a segment must not be read again.
     journals = ReadPosition.objects.exclude(name__startswith="log:")
     journals.filter(updated_at__lt=moment).delete()
+    logins = now - timedelta(days=max(days, LOGIN_DAYS))
+    while old := list(LoginAttempt.objects.filter(at__lt=logins).values_list("pk")[:BATCH_ROWS]):
+        LoginAttempt.objects.filter(pk__in=[key for (key,) in old]).delete()
     return _forget_before(moment, now)
 
 

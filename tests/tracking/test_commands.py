@@ -13,7 +13,7 @@ from pytest_django import Settings
 
 from tests.tracking.records import numbered
 from tracking import drainer, journal, retention
-from tracking.models import ReadPosition, RequestLog
+from tracking.models import LoginAttempt, ReadPosition, RequestLog
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -123,6 +123,24 @@ def test_an_old_log_brought_in_today_is_kept(settings: Settings, tmp_path: Path)
     call_command("ingest_log", str(log))
     assert retention.forget(timezone.now()) == 0
     assert retention.forget(timezone.now() + timedelta(days=31)) == 1
+
+
+def attempt(days_old: int) -> LoginAttempt:
+    at = timezone.now() - timedelta(days=days_old)
+    return LoginAttempt.objects.create(
+        at=at, address="192.0.2.1", account="ada", outcome=LoginAttempt.Outcome.FAILED, door="/"
+    )
+
+
+@pytest.mark.parametrize(("days", "kept"), [(60, [59, 1]), (7, [29, 1])])
+def test_attempts_to_log_in_are_kept_as_long_but_at_least_30_days(
+    settings: Settings, days: int, kept: list[int]
+) -> None:
+    settings.TRACKING_LOG_RETENTION_DAYS = days
+    attempt(days_old=max(days, 30) + 1)
+    wanted = [attempt(days_old) for days_old in kept]
+    retention.forget(timezone.now())
+    assert list(LoginAttempt.objects.order_by("pk")) == wanted
 
 
 def test_zero_days_keep_everything(settings: Settings) -> None:

@@ -26,6 +26,7 @@ UNKNOWN: IPAddress = ipaddress.IPv4Address(0)
 class Reason(enum.StrEnum):
     """Why this address was taken for the client's; each value is a sentence for people."""
 
+    NO_PEER = "the peer has no address, so the client is unknown"
     NO_PROXIES = "no trusted proxies are configured, so headers are not read"
     UNTRUSTED_PEER = "the peer is not a trusted proxy, so its headers are not read"
     NO_HEADER = "the trusted peer sent no such header"
@@ -83,10 +84,8 @@ def _peer(proxies: Proxies, peer: str) -> Client:
     """Return the client when there is nothing but the peer to go by."""
     address = _address(peer.partition("%")[0])
     if address is None:
-        trusted, address = proxies.unix_socket, UNKNOWN
-    else:
-        trusted = proxies.trusts(address)
-    if trusted:
+        return Client(UNKNOWN, UNKNOWN, proxies.unix_socket, Reason.NO_PEER)
+    if proxies.trusts(address):
         return Client(address, address, True, Reason.NO_HEADER)
     nobody = not proxies.networks and not proxies.unix_socket
     reason = Reason.NO_PROXIES if nobody else Reason.UNTRUSTED_PEER
