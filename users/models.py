@@ -52,12 +52,13 @@ class User(AbstractUser):
     was_superuser = False  # in the database, when it was deleted
 
     def clean_fields(self, exclude: Collection[str] | None = None) -> None:
-        self.canonical = canonical_username(self.username)
+        # Django's forms clear a name that they refuse.
+        self.canonical = canonical_username(self.username or "")
         super().clean_fields(exclude)
 
     def clean(self) -> None:
         super().clean()
-        others = User.objects.filter(canonical=canonical_username(self.username))
+        others = User.objects.filter(canonical=canonical_username(self.username or ""))
         if others.exclude(pk=self.pk).exists():
             raise ValidationError({"username": "A user with that username already exists."})
         if self._loses_power() and User.objects.is_last_superuser(self):
