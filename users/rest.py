@@ -72,23 +72,23 @@ def door(
     return view
 
 
-def sign_up(_request: HttpRequest, values: Values) -> Values:
-    return {"user": shown(accounts.sign_up(**values))}
+def sign_up(request: HttpRequest, values: Values) -> Values:
+    return {"user": shown(accounts.sign_up(**values, request=request))}
 
 
 def log_in(request: HttpRequest, values: Values) -> Values:
     return granted(accounts.log_in(request, **values))
 
 
-def refresh(_request: HttpRequest, values: Values) -> Values:
-    return granted(accounts.refresh(values["refreshToken"]))
+def refresh(request: HttpRequest, values: Values) -> Values:
+    return granted(accounts.refresh(values["refreshToken"], request))
 
 
 def log_out(request: HttpRequest, values: Values) -> Values:
     session = required_session(request)
     if values["everywhere"]:
-        return {"sessionsEnded": accounts.log_out_everywhere(session.user)}
-    return {"sessionsEnded": accounts.log_out(session)}
+        return {"sessionsEnded": accounts.log_out_everywhere(session.user, request)}
+    return {"sessionsEnded": accounts.log_out(session, request)}
 
 
 NAMED = (Field("username"), Field("password"))
