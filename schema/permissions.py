@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from django.contrib.auth.models import Group, Permission
+from django.http import HttpRequest
 from strawberry.types import Info
 
 from schema.errors import Code, Refusal
@@ -25,9 +26,14 @@ def signed_in(info: Info) -> User:
     user: User = request.user
     if user.is_authenticated:
         return user
+    raise must_log_in(request, "see this")
+
+
+def must_log_in(request: HttpRequest, purpose: str) -> Refusal:
+    """Return the refusal of a caller who is nobody: UNAUTHENTICATED or TOKEN_EXPIRED."""
     if has_expired(request):
-        raise Refusal(Code.TOKEN_EXPIRED, "The access token is too old: refresh it.")
-    raise Refusal(Code.UNAUTHENTICATED, "Log in to see this.")
+        return Refusal(Code.TOKEN_EXPIRED, "The access token is too old: refresh it.")
+    return Refusal(Code.UNAUTHENTICATED, f"Log in to {purpose}.")
 
 
 def require(info: Info, permission: str) -> None:

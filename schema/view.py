@@ -26,6 +26,7 @@ from schema.documents import Document, prepare
 from schema.errors import Code, Refusal, readable
 from schema.negotiation import preferred
 from schema.parameters import JSON, Parameters, Rejection, read
+from schema.permissions import must_log_in
 from schema.root import Context, schema
 
 GRAPHQL_JSON = "application/graphql-response+json"
@@ -150,7 +151,7 @@ def objections(
     """Return why this caller may not run a valid document with these variables."""
     is_open = getattr(settings, "GRAPHQL_OPEN_INTROSPECTION", settings.DEBUG)
     if document.introspects and not is_open and not request.user.is_authenticated:
-        return [Refusal(Code.UNAUTHENTICATED, "Log in to read the schema.")]
+        return [must_log_in(request, "read the schema")]
     if document.sized_by_variables:
         try:
             weigh(document.parsed, variables, limits())
