@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import enum
 import logging
+import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -17,6 +18,16 @@ from graphql import GraphQLError
 from users.accounts import AccountError
 
 logger = logging.getLogger(__name__)
+
+# Where graphql-core repeats in a message what it was given, which may be a password.
+_VARIABLE = re.compile(
+    r"(Variable '\$\w+') got invalid value (.*);"
+    r" ((?:Expected|Field|Value|Enum|\w+ cannot|\w+:) .*)",
+    re.DOTALL,
+)
+_PATH = re.compile(r".*( at '[\w.\[\]]+')", re.DOTALL)
+_LEAF = re.compile(r"(\b\w+ cannot represent [^:]{0,60}): .*", re.DOTALL)
+_TOKEN = re.compile(r"^(Syntax Error: .*? (?:Block)?String) .*", re.DOTALL)
 
 
 class Code(enum.StrEnum):
@@ -66,11 +77,22 @@ def readable(
             seen["extensions"] = {"code": code.value}
         else:
             seen |= refused_value(error, cause)
+        if not error.path:
+            seen["message"] = without_values(seen["message"])
         yield seen
     if hidden:
         logger.error(
             "Unexpected error, reference %s, %d in all", reference, len(hidden), exc_info=hidden[0]
         )
+
+
+def without_values(message: str) -> str:
+    """Return the message of a mistake without what was given: front ends log their errors."""
+    if variable := _VARIABLE.fullmatch(message):
+        name, value, why = variable.groups()
+        path = _PATH.fullmatch(value)
+        message = f"{name} got an invalid value{path[1] if path else ''}: {why}"
+    return _TOKEN.sub(r"\1.", _LEAF.sub(r"\1.", message))
 
 
 def cause_of(error: GraphQLError) -> Exception:
