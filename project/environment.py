@@ -24,6 +24,7 @@ from users.keys import make_file, parse_keys
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 SHORTEST_KEY = 50
+FEWEST_CHARACTERS = 5  # different ones, in a key that is random
 SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
@@ -210,9 +211,12 @@ def span(text: str, *, longest: str) -> timedelta:
 
 def signing_keys(texts: list[str]) -> None:
     try:
-        parse_keys(tuple(texts))
+        keys = parse_keys(tuple(texts))
     except ValueError as error:
         raise ValidationError(str(error)) from None
+    for key in keys:
+        if len(set(key.secret)) < FEWEST_CHARACTERS:
+            raise ValidationError(f"the secret of key {key.kid} is not random")
 
 
 def token_keys(path: Path, debug: bool) -> None:

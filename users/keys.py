@@ -74,7 +74,7 @@ def make_file(path: Path) -> None:
     """Write the first key, unless there is one already; of two processes one makes it."""
     if not path.exists():
         with tempfile.NamedTemporaryFile("w", dir=path.parent) as file:
-            file.write(_line(_new_key()))
+            file.write(_line(new_key()))
             file.flush()
             try:
                 os.link(file.name, path)
@@ -82,19 +82,25 @@ def make_file(path: Path) -> None:
                 return
 
 
-def rotate_file(path: Path) -> SigningKey:
-    """Put a new key first and retire the others; processes notice at their next token."""
+def rotate_file(path: Path, *, keep_old: bool = True) -> SigningKey:
+    """Put a new key first and retire the others; processes notice at their next token.
+
+    Without `keep_old` what the others signed ends at once. Raises OSError, ValueError when the
+    file cannot be read or written.
+    """
     now = int(time.time())
-    new = _new_key()
+    before = path.stat()
+    new = new_key()
     old = [
         SigningKey(key.kid, key.secret, key.retired_at or now)
-        for key in _read(path, path.stat().st_mtime_ns)
-        if not key.retired_at or now < key.retired_at + GRACE_SECONDS
+        for key in _read(path, before.st_mtime_ns)
+        if keep_old and (not key.retired_at or now < key.retired_at + GRACE_SECONDS)
     ]
     with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False) as file:
         file.write("".join(map(_line, [new, *old])))
         file.flush()
         os.fsync(file.fileno())
+        os.fchown(file.fileno(), before.st_uid, before.st_gid)  # root may rotate for the service
     Path(file.name).replace(path)
     return new
 
@@ -108,7 +114,8 @@ def _read(path: Path, _changed: int) -> tuple[SigningKey, ...]:
     return tuple(keys)
 
 
-def _new_key() -> SigningKey:
+def new_key() -> SigningKey:
+    """Return a key that nobody has seen yet."""
     return SigningKey(secrets.token_hex(4), secrets.token_hex(32))
 
 

@@ -15,14 +15,24 @@ from typing import Any
 
 import jwt
 from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
 from django.utils import timezone
 from django.utils.crypto import constant_time_compare, salted_hmac
-from graphql_jwt.exceptions import JSONWebTokenError, JSONWebTokenExpired
-from graphql_jwt.shortcuts import get_token
-from graphql_jwt.utils import get_payload
 
 from users.keys import signing_keys
 from users.models import RefreshToken, Session, User
+
+PACKAGES = (
+    "The packages that are installed do not fit together: django-graphql-jwt 0.4 needs graphene"
+    " 3.4.3 or later, and a newer Strawberry makes pip choose an old graphene that cannot be"
+    " imported. Run pip install -r requirements.txt."
+)
+try:
+    from graphql_jwt.exceptions import JSONWebTokenError, JSONWebTokenExpired
+    from graphql_jwt.shortcuts import get_token
+    from graphql_jwt.utils import get_payload
+except ImportError as error:
+    raise ImproperlyConfigured(PACKAGES) from error
 
 ISSUER = "alx-backend-security"
 AUDIENCE = "alx-backend-security/api"
