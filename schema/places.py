@@ -8,11 +8,16 @@ from schema.scalars import CountryCode
 from tracking import geo
 from tracking.engine.address import AddressError, parse_address
 
+LARGEST_INT = 2**31 - 1  # of GraphQL's Int
+
 
 @strawberry.type(description="Where an address is, as far as the files of places know.")
 class Place:
     country: CountryCode | None = strawberry.field(description="The country; null when unknown.")
     city: str | None = strawberry.field(description="The city; null when unknown.")
+    asn: int | None = strawberry.field(
+        description="The autonomous system; null when unknown, and above 2147483647."
+    )
 
 
 def place_of(address: str | None) -> Place | None:
@@ -24,4 +29,5 @@ def place_of(address: str | None) -> Place | None:
     if found == geo.NOWHERE:
         return None
     country = CountryCode(found.country) if found.country else None
-    return Place(country=country, city=found.city)
+    asn = found.asn if found.asn is not None and found.asn <= LARGEST_INT else None
+    return Place(country=country, city=found.city, asn=asn)
