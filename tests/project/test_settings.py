@@ -16,7 +16,7 @@ from tracking.engine.limits import LIMITS, ClientClass
 
 ROOT = Path(__file__).resolve().parents[2]
 KEY = "k" + "0123456789abcdef" * 4
-PRODUCTION = {"SECRET_KEY": KEY, "JWT_SIGNING_KEYS": f"one:{KEY}"}
+PRODUCTION = {"SECRET_KEY": KEY, "JWT_SIGNING_KEYS": f"one:{KEY[::-1]}"}
 READ = "import project.settings as s; print(repr(({})))"
 
 
@@ -54,6 +54,8 @@ def start(tmp_path: Path, show: str = "0", **variables: str) -> subprocess.Compl
         ("JWT_SIGNING_KEYS", ""),
         ("JWT_SIGNING_KEYS", KEY),
         ("JWT_SIGNING_KEYS", "one:short"),
+        ("JWT_SIGNING_KEYS", "one:" + "a" * 64),
+        ("JWT_SIGNING_KEYS", f"one:{KEY},two:short"),
         ("JWT_SIGNING_KEYS", f"one:{KEY},one:{KEY}"),
         ("JWT_ALGORITHM", "none"),
         ("JWT_ACCESS_TTL", "1d"),
@@ -97,6 +99,44 @@ def test_a_wrong_value_is_one_sentence_that_names_its_variable(
     assert answer.stderr.count("\n") == 1
     assert name in answer.stderr
     assert "secret@" not in answer.stderr
+
+
+def manage(tmp_path: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "manage.py", *arguments],
+        cwd=ROOT,
+        env={
+            "PATH": os.environ["PATH"],
+            "ENV_FILE": os.devnull,
+            "STATE_DIR": str(tmp_path / "state"),
+            **PRODUCTION,
+            **variables,
+        },
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_the_checks_for_production_find_nothing(tmp_path: Path) -> None:
+    https = {"SECURE_SSL_REDIRECT": "true", "SECURE_HSTS_SECONDS": "31536000"}
+    production = {"ALLOWED_HOSTS": "example.org", **https}
+    arguments = ("check", "--deploy", "--fail-level", "WARNING")
+
+    found = manage(tmp_path, *arguments, **production)
+    debug = manage(tmp_path, *arguments, **production, DEBUG="true")
+
+    assert (found.returncode, found.stderr) == (0, "")
+    assert "no issues" in found.stdout
+    assert debug.returncode == 1
+    assert "security.W018" in debug.stderr
+
+
+def test_no_command_works_with_the_key_of_django_for_tokens(tmp_path: Path) -> None:
+    refused = manage(tmp_path, "migrate", "--plan", JWT_SIGNING_KEYS=f"one:{KEY}")
+    assert refused.returncode == 1
+    assert "users.E007" in refused.stderr
 
 
 def test_an_empty_list_is_the_default_and_spaces_do_not_count(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from django.contrib.auth import authenticate
+from django.contrib.auth.models import Group
 from django.core.management import CommandError, call_command
 from pytest_django.fixtures import Settings
 
@@ -86,9 +87,10 @@ def test_a_renamed_administrator_is_not_made_anew() -> None:
     assert [user.username for user in User.objects.all()] == ["operator"]
 
 
-def test_an_account_without_rights_is_not_raised(settings: Settings) -> None:
+@pytest.mark.parametrize("name", ["admin", "ADMIN", "Ａdmin"])
+def test_an_account_without_rights_is_not_raised(settings: Settings, name: str) -> None:
     User.objects.create_user("admin", password="of a stranger")
-    settings.SUPERUSER = {"username": "admin", "password": "new secret", "email": ""}
+    settings.SUPERUSER = {"username": name, "password": "new secret", "email": ""}
 
     output = set_up()
 
@@ -108,6 +110,26 @@ def test_a_wrong_name_is_refused_before_a_password_is_made(
 
     assert not (state / "initial-password").exists()
     assert not User.objects.exists()
+
+
+def test_the_administrator_logs_in_by_any_spelling_of_his_name(settings: Settings) -> None:
+    settings.SUPERUSER = {"username": "Zoë", "password": "given secret", "email": ""}
+    set_up()
+    assert authenticate(username="ZOE\u0308", password="given secret") == User.objects.get()
+
+
+def test_the_roles_are_there_and_come_back() -> None:
+    roles = ["administrator", "analyst", "viewer"]
+    set_up()
+    assert sorted(group.name for group in Group.objects.all()) == roles
+    Group.objects.filter(name="viewer").delete()
+    Group.objects.get(name="analyst").permissions.clear()
+
+    set_up()
+
+    assert sorted(group.name for group in Group.objects.all()) == roles
+    analyst = Group.objects.get(name="analyst").permissions
+    assert analyst.filter(codename="view_auditentry").exists()
 
 
 def test_a_password_file_that_is_a_link_is_replaced_not_followed(state: Path) -> None:

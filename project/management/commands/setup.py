@@ -12,7 +12,7 @@ from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError
 
-from users.models import User
+from users.models import User, canonical_username
 
 
 class Command(BaseCommand):
@@ -37,7 +37,7 @@ class Command(BaseCommand):
             if given.exists():
                 self.stdout.write(f"The first password is in {given}; delete it once changed.")
             return
-        if User.objects.filter(username=username).exists():
+        if User.objects.filter(canonical=canonical_username(username)).exists():
             self.stderr.write(
                 f"The account {username} exists and is no administrator, so it stays as it is: name"
                 " another in DJANGO_SUPERUSER_USERNAME, or run manage.py createsuperuser."
