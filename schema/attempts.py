@@ -54,7 +54,9 @@ class LoginAttemptFilter:
     )
     account: str | None = strawberry.field(
         default=strawberry.UNSET,
-        description="The account's name, as it was typed or in any other spelling.",
+        
+        description="The name as it was typed, letter case included, or that name in lower case.",
+    ,
     )
     address: IPAddress | None = strawberry.field(
         default=strawberry.UNSET, description="The client's address."
