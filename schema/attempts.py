@@ -54,9 +54,7 @@ class LoginAttemptFilter:
     )
     account: str | None = strawberry.field(
         default=strawberry.UNSET,
-        
         description="The name as it was typed, letter case included, or that name in lower case.",
-    ,
     )
     address: IPAddress | None = strawberry.field(
         default=strawberry.UNSET, description="The client's address."
