@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Annotated
 
 import strawberry
+from django.utils import timezone
 from strawberry.types import Info
 
 from schema.errors import ErrorCode, InputError, UserError
@@ -48,7 +49,9 @@ class SessionQueries:
     def sessions(self, info: Info) -> list[Session] | None:
         user = signed_in(info)
         current = session_of(info.context.request)
-        rows = Row.objects.live().filter(user=user).order_by("-last_used_at", "-created_at", "id")
+        rows = Row.objects.live().filter(
+            user=user, refresh_tokens__used_at=None, refresh_tokens__expires_at__gt=timezone.now()
+        )  # a session has one token that is not used; when that is too old nobody goes on with it
         return [
             Session(
                 id=strawberry.ID(str(row.pk)),
@@ -58,7 +61,7 @@ class SessionQueries:
                 last_used_at=row.last_used_at,
                 current=current is not None and row.pk == current.pk,
             )
-            for row in rows[:MOST_SESSIONS]
+            for row in rows.order_by("-last_used_at", "-created_at", "id")[:MOST_SESSIONS]
         ]
 
 
