@@ -1,7 +1,7 @@
 """Where each door of the service is."""
 
 from django.contrib import admin
-from django.urls import include, path
+from django.urls import include, path, re_path
 
 from users import rest
 
@@ -10,9 +10,10 @@ admin.site.site_url = "/graphql/"  # "View site": nothing stands at /
 
 urlpatterns = [
     path("graphql/", include("schema.urls")),
-    path("api/signup/", rest.signup),
-    path("api/login/", rest.login),
-    path("api/refresh/", rest.refreshed),
-    path("api/logout/", rest.logout),
+    # With or without the slash: a POST that is sent on to another URL loses its body.
+    re_path(r"^api/signup/?\Z", rest.signup),
+    re_path(r"^api/login/?\Z", rest.login),
+    re_path(r"^api/refresh/?\Z", rest.refreshed),
+    re_path(r"^api/logout/?\Z", rest.logout),
     path("admin/", admin.site.urls),
 ]

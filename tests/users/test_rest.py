@@ -278,6 +278,16 @@ def test_signups_share_one_limit_with_those_of_graphql(settings: Settings) -> No
     assert User.objects.count() == 2
 
 
+@pytest.mark.parametrize("debug", [True, False])
+def test_a_path_without_its_slash_is_the_same_door(settings: Settings, debug: bool) -> None:
+    settings.DEBUG = debug
+    settings.TRACKING_LIMITS = {"graphql": "off", "signup": "1/m"}
+    client = Client()
+    assert client.post("/api/signup", ADA, "application/json").status_code == 201
+    assert client.post("/api/login", ADA, "application/json").status_code == 200
+    assert post("signup", ADA).status_code == 429
+
+
 def test_secrets_are_never_on_record(ada: User) -> None:
     tokens = logged_in()
     post("login", {"username": "ada", "password": "a-wrong-secret"})

@@ -152,7 +152,7 @@ LIMITS = (
     Limit("graphql", Key.CALLER, by_class("5/m", "10/m", "600/m"), paths=("/graphql/", "/api/")),
     Limit("login_address", Key.ADDRESS, for_all("5/m")),
     Limit("login_account", Key.ACCOUNT, for_all("10/15m")),
-    Limit("signup", Key.ADDRESS, for_all("5/m,30/h"), paths=("/api/signup/",), methods=("POST",)),
+    Limit("signup", Key.ADDRESS, for_all("5/m,30/h"), paths=("/api/signup",), methods=("POST",)),
 )
 
 
