@@ -200,6 +200,7 @@ def test_a_body_that_is_no_json_object_is_refused(door: str, body: bytes) -> Non
     refused = post(door, body)
     assert refused.status_code == 400
     assert refused.json()["code"] == "INVALID_INPUT"
+    assert "errors" not in refused.json()
     assert refused["Content-Type"] == "application/problem+json"
 
 
