@@ -26,6 +26,7 @@ from users.models import User
 pytestmark = pytest.mark.django_db
 
 FILE = Path(__file__).with_name("authorization.csv")
+PAGE = Path(__file__).parents[2] / "docs" / "authorization.md"
 LINES = [line for line in FILE.read_text().splitlines() if not line.startswith("#")]
 MATRIX = list(csv.DictReader(LINES, skipinitialspace=True))
 CALLERS = [caller for caller in MATRIX[0] if caller != "field"]
@@ -232,3 +233,17 @@ def test_a_group_of_ones_own_making_needs_the_permission_and_nothing_else() -> N
     token = log_in("own")["accessToken"]
     for field in ("users", "requestLogs", "loginAttempts", "auditLog"):
         assert outcome(ask(document(field), token)) == "FORBIDDEN"
+
+
+def test_the_page_on_authorization_says_what_the_matrix_says() -> None:
+    """Held to the matrix; when it changes, the message of the failure is the new table."""
+    assert table() in PAGE.read_text(), f"docs/authorization.md should hold:\n{table()}"
+
+
+def table() -> str:
+    lines = ["| field | anonymous | " + " | ".join(CALLERS[1:6]) + " |", "|---|" + "---|" * 6]
+    for line in MATRIX:
+        field, _, special = line["field"].partition(" ")
+        cells = ["yes" if line[caller] == "ALLOWED" else line[caller] for caller in CALLERS[:6]]
+        lines.append(f"| {f'`{field}` {special}'.strip()} | {' | '.join(cells)} |")
+    return "\n".join(lines)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import string
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -21,11 +22,14 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key as rsa_key
 from django.db import connection, connections
 from django.test.utils import CaptureQueriesContext
+from hypothesis import HealthCheck, given
+from hypothesis import settings as settings_of_hypothesis
+from hypothesis import strategies as st
 from pytest_django import Settings
 
 from tests.users.front import LOG_OUT, RIGHT, access, ask, log_in, mistake, refresh, who
 from tracking.models import AuditEntry
-from users import keys
+from users import keys, tokens
 from users.models import RefreshToken, Session, User
 
 pytestmark = pytest.mark.django_db
@@ -438,3 +442,32 @@ def test_time_is_what_it_was(ada: User) -> None:
     assert who(signed(claims)) == "ada"
     assert who(resigned(HEADER, claims)) == "ada"
     assert RIGHT not in str(claims)
+
+
+# -- Any text whatever
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=8,
+)
+PARTS = st.text(string.ascii_letters + string.digits + "-_=.", max_size=60)
+HEADERS = st.fixed_dictionaries({}, optional=dict.fromkeys(("alg", "kid", "typ", "crit"), JSON))
+PAYLOADS = st.fixed_dictionaries({}, optional=dict.fromkeys(CLAIMS, JSON))
+TEXTS = st.one_of(
+    st.text(),
+    st.binary().map(lambda raw: raw.decode("latin-1")),
+    st.lists(PARTS, max_size=5).map(".".join),
+    st.builds(lambda header, payload: f"{part(header)}.{part(payload)}.AAAA", HEADERS, PAYLOADS),
+    st.builds(lambda header, payload: resigned({**HEADER, **header}, payload), HEADERS, PAYLOADS),
+    st.builds(lambda payload: resigned(HEADER, payload), JSON | PAYLOADS),
+)
+
+
+@settings_of_hypothesis(
+    max_examples=500, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(text=TEXTS)
+def test_no_text_is_taken_for_a_token_or_breaks_its_reader(text: str) -> None:
+    with pytest.raises(tokens.TokenError):
+        tokens.read_access(text)
