@@ -13,19 +13,14 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import random
 import statistics
-import tempfile
 import time
 from collections.abc import Callable
 
-import django
+from benchmarks.environment import prepare
 
-os.environ.setdefault("DJANGO_SETTINGS_MODULE", "project.settings")
-os.environ.setdefault("SECRET_KEY", "only-for-benchmarks-" + "0123456789" * 5)
-os.environ.setdefault("STATE_DIR", tempfile.mkdtemp(prefix="benchmark-"))
-django.setup()
+prepare()
 
 import strawberry
 from django.http import HttpRequest, HttpResponse
