@@ -267,7 +267,7 @@ class RequestLogAdmin(LookedAt):
 
     @admin.display(empty_value="")
     def place(self, row: RequestLog) -> str:
-        return f"{row.country} {row.city}".strip()
+        return f"{row.country} {row.city}".strip() or "-"
 
     @admin.display(description="path")
     def short_path(self, row: RequestLog) -> str:

@@ -78,6 +78,10 @@ def test_one_refused_field_leaves_its_siblings(client: Client) -> None:
 # What a row says
 
 
+EVERYTHING = """{ requestLogs { nodes { id at address method host path query status durationMs
+    country city asn username userAgent referer requestId operations verdict tags source } } }"""
+
+
 def test_a_row_says_everything_that_was_recorded(client: Client) -> None:
     [saved] = record(
         row(
@@ -102,11 +106,7 @@ def test_a_row_says_everything_that_was_recorded(client: Client) -> None:
             source="access.log",
         )
     )
-    [node] = told(
-        client,
-        """{ requestLogs { nodes { id at address method host path query status durationMs country
-             city asn username userAgent referer requestId operations verdict tags source } } }""",
-    )["requestLogs"]["nodes"]
+    [node] = told(client, EVERYTHING)["requestLogs"]["nodes"]
     assert node == {
         "id": base64.b64encode(f"RequestLog:{saved.pk}".encode()).decode(),
         "at": "2026-05-17T12:00:00.000007Z",
