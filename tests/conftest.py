@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Iterator
 
 import pytest
 from django.db import connection
 from pytest_django import DjangoDbBlocker, Settings
+
+from tracking import limiter
 
 END_OTHERS = """
     SELECT pg_terminate_backend(pid) FROM pg_stat_activity
@@ -18,6 +22,17 @@ END_OTHERS = """
 def nothing_in_the_background(settings: Settings) -> None:
     """No thread writes to the test's database or outlives it; tests that want one turn it on."""
     settings.TRACKING_BACKGROUND_THREAD = False
+
+
+@pytest.fixture(autouse=True)
+def no_window_ends_in_the_middle(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Windows of limits begin with the test, and not where the hour of the run happens to fall."""
+    begun = time.time()
+
+    def window(value: object, period: int) -> int:
+        return int(begun + period * (math.floor((time.time() - begun) / period) + 1))
+
+    monkeypatch.setattr(limiter._core(), "_get_window", window)
 
 
 @pytest.fixture(scope="session")

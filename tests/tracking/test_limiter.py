@@ -36,6 +36,13 @@ def nothing_counted_yet() -> Iterator[None]:
     limiter._memory.clear()
 
 
+@pytest.fixture(autouse=True)
+def no_window_ends_in_the_middle() -> Iterator[None]:
+    """Windows are the package's own here; every test finds them where they stand at NOW."""
+    with time_machine.travel(NOW):
+        yield
+
+
 @pytest.fixture
 def clock() -> Iterator[time_machine.Coordinates]:
     with time_machine.travel(NOW, tick=False) as coordinates:
