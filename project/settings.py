@@ -96,6 +96,12 @@ try:
         "LOG_RETENTION_DAYS", 30, validate=validate.Range(0, 36500)
     )
     TRACKING_LOG_QUERY_STRING = env.bool("LOG_QUERY_STRING", False)
+    TRACKING_ENFORCEMENT = env.str(
+        "ENFORCEMENT", "enforce", validate=validate.OneOf(["enforce", "observe"])
+    )
+    TRACKING_UNKNOWN_COUNTRY = env.str(
+        "UNKNOWN_COUNTRY", "exempt", validate=validate.OneOf(["exempt", "any"])
+    )
     TRACKING_REDIS_URL = env.str("REDIS_URL", "", validate=redis_url)
     TRACKING_LIMITS = limit_changes(env)
 except EnvValidationError as error:

@@ -61,6 +61,7 @@ def make_roles(**_: object) -> None:
 def actor(info: Info) -> Actor:
     """Return the caller, who has passed `require`, as the audit log names him."""
     request = info.context.request
+    user = request.user
     visit: Visit | None = getattr(request, "visit", None)
     address = visit.address if visit is not None else None
-    return Actor(request.user.get_username(), str(request.user.pk), address)
+    return Actor(user.get_username(), str(user.pk), address, user.is_superuser)

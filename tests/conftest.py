@@ -10,7 +10,7 @@ import pytest
 from django.db import connection
 from pytest_django import DjangoDbBlocker, Settings
 
-from tracking import limiter
+from tracking import limiter, policy
 
 END_OTHERS = """
     SELECT pg_terminate_backend(pid) FROM pg_stat_activity
@@ -22,6 +22,14 @@ END_OTHERS = """
 def nothing_in_the_background(settings: Settings) -> None:
     """No thread writes to the test's database or outlives it; tests that want one turn it on."""
     settings.TRACKING_BACKGROUND_THREAD = False
+
+
+@pytest.fixture(autouse=True)
+def no_rules_but_those_of_the_test(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process has read the (empty) book of rules; a test that changes it sees that at once."""
+    policy.forget()
+    monkeypatch.setattr(policy, "_version", 0)
+    monkeypatch.setattr(policy, "_next_look", math.inf)
 
 
 @pytest.fixture(autouse=True)

@@ -246,6 +246,7 @@ class RequestLogAdmin(LookedAt):
         "duration_ms",
         "verdict",
         "limit",
+        "rule",
         "tags",
         "username",
         "user_pk",

@@ -14,14 +14,18 @@ from tracking.models import AuditEntry
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """Who makes a change: a user's name and key and the address he comes from, or a command."""
+    """Who makes a change: a user's name and key and the address he comes from, or a command.
+
+    A superuser may do what others may not even with force.
+    """
 
     name: str
     pk: str = ""
     address: IPAddress | None = None
+    is_superuser: bool = False
 
 
-COMMAND_LINE = Actor("command line")
+COMMAND_LINE = Actor("command line", is_superuser=True)
 
 
 def record(

@@ -1,4 +1,4 @@
-"""The one background thread of a process: it empties the journal and learns of resets elsewhere.
+"""The one background thread of a process: it empties the journal and learns of news from elsewhere.
 
 It starts with the first request of a process (so never in a server's parent before it forks) and
 ends with it, after a last round.
@@ -15,7 +15,7 @@ import time
 
 from django.db import close_old_connections, connection
 
-from tracking import conf, drainer, journal, resets
+from tracking import conf, drainer, journal, policy, resets
 
 logger = logging.getLogger(__name__)
 
@@ -42,6 +42,7 @@ class Background(threading.Thread):
     def _round(self) -> None:
         try:
             close_old_connections()
+            policy.look()
             self._drain_own()
             resets.refresh()
             if time.monotonic() >= self._next_housekeeping:

@@ -49,6 +49,13 @@ class Configuration:
     redis_url: str = ""
     limits: Mapping[str, Limit] = field(default_factory=lambda: _limits({}))
     graphql_paths: tuple[str, ...] = ("/graphql/",)
+    enforcement: str = "enforce"
+    unknown_country: str = "exempt"
+
+    @property
+    def enforces(self) -> bool:
+        """Whether anything is refused; else what would have been is only put on record."""
+        return self.enforcement == "enforce"
 
     @property
     def journal_dir(self) -> Path:
@@ -163,6 +170,15 @@ def _limits(value: object) -> dict[str, Limit]:
     return limits
 
 
+def _one_of(*words: str) -> Callable[[object], str]:
+    def read(value: object) -> str:
+        if not isinstance(value, str) or value not in words:
+            raise ValueError(f"{value!r} is not one of {', '.join(words)}")
+        return value
+
+    return read
+
+
 def _switch(value: object) -> bool:
     if not isinstance(value, bool):
         raise ValueError(f"{value!r} is neither True nor False")
@@ -210,6 +226,8 @@ SETTINGS: tuple[tuple[str, str, Callable[[object], object]], ...] = (
     ("tracking.E016", "TRACKING_REDIS_URL", _redis_url),
     ("tracking.E017", "TRACKING_LIMITS", _limits),
     ("tracking.E018", "TRACKING_GRAPHQL_PATHS", _paths),
+    ("tracking.E019", "TRACKING_ENFORCEMENT", _one_of("enforce", "observe")),
+    ("tracking.E023", "TRACKING_UNKNOWN_COUNTRY", _one_of("exempt", "any")),
 )
 
 _current: Configuration | None = None

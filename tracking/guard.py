@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import logging
-import os
-import time
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime, timedelta
-from urllib.parse import quote
+from dataclasses import replace
+from datetime import timedelta
 
 from asgiref.sync import sync_to_async
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.utils import timezone
-from django.utils.functional import LazyObject, empty
 
-from tracking import background, conf, journal, limiter
+from tracking import background, conf, geo, journal, limiter, policy, visits
 from tracking.caller import classify, has_credential
 from tracking.engine.address import network_of
-from tracking.engine.forwarding import client_address
 from tracking.engine.limits import (
     ClientClass,
     Key,
@@ -28,24 +24,36 @@ from tracking.engine.limits import (
     key_of_address,
     key_of_user,
 )
-from tracking.engine.text import redacted_query, redacted_url, split_target
 from tracking.engine.verdict import ALLOWED, Verdict, VerdictKind
-from tracking.engine.visit import Record, Visit
-from tracking.models import LIVE, LoginAttempt
+from tracking.engine.visit import Visit
+from tracking.models import LoginAttempt
 
 logger = logging.getLogger(__name__)
 
 REQUEST_ID_HEADER = "X-Request-ID"
 KNOWN_FOR = timedelta(days=30)  # an address after a login, to the account that was logged in to
-_LONGEST = 4096  # of any one text in the journal; the table cuts further, after escaping
 
 
-def open(request: HttpRequest) -> None:  # noqa: A001 - a request is opened and closed
-    """Hang what is known of a request on it, as `request.visit`."""
+def prepare() -> None:
+    """Make ready for requests; a process does this once, before its first."""
+    policy.load()
+
+
+def open(request: HttpRequest) -> Verdict:  # noqa: A001 - a request is opened and closed
+    """Hang what is known of a request on it, as `request.visit`, and decide whether it gets in.
+
+    Never raises and asks no database: the rules are in memory.
+    """
     try:
-        request.visit = _visit(request)  # type: ignore[attr-defined]
+        visit = request.visit = visits.arrived(request)  # type: ignore[attr-defined]
+        rules = policy.current()
+        if rules.needs_place:
+            visit.place = geo.locate(visit.address)
+        visit.verdict = _enforced(rules.decide(visit, visit.at))
     except Exception:
-        logger.exception("A request could not be recorded")
+        logger.exception("A request could be neither recorded nor decided on")
+        return ALLOWED
+    return visit.verdict
 
 
 def close(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
@@ -58,7 +66,7 @@ def close(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
         return response
     response[REQUEST_ID_HEADER] = visit.request_id
     try:
-        journal.mine().append(_record(visit, request, response))
+        journal.mine().append(visits.finished(visit, request, response))
         background.ensure()
     except Exception:
         logger.exception("Request %s could not be recorded", visit.request_id)
@@ -69,7 +77,7 @@ def visit_of(request: HttpRequest) -> Visit:
     """Return what is known of a request; found out now where VisitMiddleware is not in use."""
     visit: Visit | None = getattr(request, "visit", None)
     if visit is None:
-        visit = request.visit = _visit(request)  # type: ignore[attr-defined]
+        visit = request.visit = visits.arrived(request)  # type: ignore[attr-defined]
     return visit
 
 
@@ -92,6 +100,7 @@ def limit(
     visit.limits += states
     if verdict.kind is VerdictKind.ALLOWED or (unless is not None and unless()):
         return ALLOWED
+    verdict = _enforced(verdict)
     if not visit.verdict.refused:
         visit.verdict = verdict
     return verdict
@@ -162,6 +171,13 @@ def limits_of(request: HttpRequest) -> tuple[State, ...]:
     return states
 
 
+def _enforced(verdict: Verdict) -> Verdict:
+    """Return the verdict, or what becomes of it where nothing is to be refused."""
+    if verdict.refused and not conf.current().enforces:
+        return replace(verdict, kind=VerdictKind.OBSERVED)
+    return verdict
+
+
 def _counted(
     rule: Limit, request: HttpRequest, visit: Visit, account: str
 ) -> tuple[ClientClass, str]:
@@ -196,77 +212,3 @@ def _knows(account: str, visit: Visit) -> bool:
         .filter(outcome=LoginAttempt.Outcome.SUCCEEDED, at__gte=timezone.now() - KNOWN_FOR)
         .exists()
     )
-
-
-def _visit(request: HttpRequest) -> Visit:
-    configuration = conf.current()
-    meta = request.META
-    client = client_address(
-        configuration.proxies,
-        meta.get("REMOTE_ADDR", ""),
-        meta.get(configuration.proxy_header_key),
-    )
-    if not client.trusted_peer:
-        # Django believes this header from anybody, and with it that a request was encrypted.
-        meta.pop("HTTP_X_FORWARDED_PROTO", None)
-    path, query = _target(request)
-    names = configuration.redacted_names
-    return Visit(
-        at=datetime.now(UTC),
-        started=time.perf_counter(),
-        request_id=os.urandom(16).hex(),
-        address=client.address,
-        method=(request.method or "")[:_LONGEST],
-        host=meta.get("HTTP_HOST", "")[:_LONGEST],
-        path=redacted_url(path[:_LONGEST], names),
-        query=redacted_query(query[:_LONGEST], names) if configuration.log_query_string else "",
-        user_agent=meta.get("HTTP_USER_AGENT", "")[:_LONGEST],
-        referer=redacted_url(meta.get("HTTP_REFERER", "")[:_LONGEST], names),
-        tags=("malformed_forwarding",) if client.flagged else (),
-    )
-
-
-def _record(visit: Visit, request: HttpRequest, response: HttpResponseBase) -> Record:
-    user_pk, username = _known_user(request)
-    return Record(
-        visit.at.isoformat(" ").removesuffix("+00:00"),
-        str(visit.address),
-        visit.method,
-        visit.host,
-        visit.path,
-        visit.query,
-        response.status_code,
-        round((time.perf_counter() - visit.started) * 1000, 3),
-        user_pk,
-        username,
-        visit.user_agent,
-        visit.referer,
-        visit.request_id,
-        " ".join(visit.operations),
-        " ".join(visit.tags),
-        visit.verdict.kind.value,
-        LIVE,
-        visit.verdict.limit,
-    )
-
-
-def _known_user(request: HttpRequest) -> tuple[str, str]:
-    """Return the key and name of the user, if the request looked at him; asking would cost SQL."""
-    user = getattr(request, "user", None)
-    if isinstance(user, LazyObject):
-        user = vars(user)["_wrapped"]
-    if user is None or user is empty:
-        user = getattr(request, "_cached_user", None) or getattr(request, "_acached_user", None)
-    if user is None or not user.is_authenticated:
-        return "", ""
-    return str(user.pk), str(user.get_username() or "")[:_LONGEST]
-
-
-def _target(request: HttpRequest) -> tuple[str, str]:
-    """Return path and query as the client sent them, as far as the server hands them on."""
-    raw = request.META.get("RAW_URI") or request.META.get("REQUEST_URI")
-    if raw is None:
-        sent = getattr(request, "scope", {}).get("raw_path")
-        path = sent.decode("latin-1") if sent else quote(request.path, safe="/!$&'()*+,;=:@~")
-        return path, request.META.get("QUERY_STRING", "")
-    return split_target(raw)

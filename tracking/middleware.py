@@ -10,33 +10,39 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
 from tracking import guard, refusal
+from tracking.engine.verdict import Verdict
 
 Response = HttpResponseBase | Awaitable[HttpResponseBase]
 
 
 class VisitMiddleware:
-    """Puts every request on record; first in MIDDLEWARE, so that no answer passes it by."""
+    """Refuses what a rule blocks, and puts every request on record.
+
+    First in MIDDLEWARE, so that no answer passes it by and nothing runs for who is blocked.
+    """
 
     sync_capable = True
     async_capable = True
 
-    def __init__(self, get_response: Callable[[HttpRequest], Response]) -> None:
+    def __init__(self, get_response: Callable[[HttpRequest], Any]) -> None:
         self.get_response = get_response
         self.is_async = iscoroutinefunction(get_response)
         if self.is_async:
             markcoroutinefunction(self)
+        guard.prepare()
 
     def __call__(self, request: HttpRequest) -> Response:
-        guard.open(request)
-        response = self.get_response(request)
-        if isinstance(response, HttpResponseBase):
-            return guard.close(request, response)
-        return self._closed_later(request, response)
+        verdict = guard.open(request)
+        if self.is_async:
+            return self._answered_later(request, verdict)
+        if verdict.refused:
+            return guard.close(request, refusal.answer(request, verdict))
+        return guard.close(request, self.get_response(request))
 
-    async def _closed_later(
-        self, request: HttpRequest, response: Awaitable[HttpResponseBase]
-    ) -> HttpResponseBase:
-        return guard.close(request, await response)
+    async def _answered_later(self, request: HttpRequest, verdict: Verdict) -> HttpResponseBase:
+        if verdict.refused:
+            return guard.close(request, refusal.answer(request, verdict))
+        return guard.close(request, await self.get_response(request))
 
 
 class LimitMiddleware:

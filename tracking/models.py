@@ -9,6 +9,7 @@ from django.db.models.functions import Now
 
 from tracking.engine.address import IPNetwork
 from tracking.engine.limits import account_key
+from tracking.engine.rules import RuleAction, RuleKind, target_of_network
 from tracking.engine.text import account_name
 from tracking.engine.verdict import VerdictKind
 from tracking.fields import AddressField, WordsField, bounds
@@ -53,6 +54,10 @@ class RequestLog(models.Model):
         max_length=8, choices=[(kind.value, kind.value) for kind in VerdictKind]
     )
     limit = models.CharField(max_length=64, blank=True)
+    # Rules are never deleted; to check that on every insert would cost the drainer dearly.
+    rule = models.ForeignKey(
+        "AccessRule", models.DO_NOTHING, null=True, blank=True, db_constraint=False, db_index=False
+    )
     tags = WordsField(blank=True)
     source = models.CharField(max_length=64, default=LIVE)
     recorded_at = models.DateTimeField(db_default=Now(), editable=False)
@@ -110,6 +115,85 @@ class Counter(models.Model):
 
     def __str__(self) -> str:
         return f"{self.name} = {self.value}"
+
+
+class AccessRuleQuerySet(models.QuerySet["AccessRule"]):
+    def live(self, now: datetime) -> AccessRuleQuerySet:
+        """Rules in force at a moment: neither lifted nor expired."""
+        return self.filter(
+            models.Q(expires_at=None) | models.Q(expires_at__gt=now), ended_at__isnull=True
+        )
+
+    def blocked_ips(self, now: datetime) -> AccessRuleQuerySet:
+        """Live rules that block an address or a network."""
+        kinds = (RuleKind.ADDRESS, RuleKind.NETWORK)
+        return self.live(now).filter(action=RuleAction.BLOCK, kind__in=kinds)
+
+    def covering(self, network: IPNetwork) -> AccessRuleQuerySet:
+        """Rules about this network or one that holds it, an address standing for itself."""
+        lengths = range(network.prefixlen + 1)
+        holding = (network.supernet(new_prefix=length) for length in lengths)
+        return self.filter(target__in=[target_of_network(each).text for each in holding])
+
+    def inside(self, network: IPNetwork) -> AccessRuleQuerySet:
+        """Rules about this network or a part of it."""
+        return self.filter(first__range=bounds(network), prefix__gte=network.prefixlen)
+
+
+class AccessRule(models.Model):
+    """A rule in the book. Only `tracking.blocklist` writes rows, and none is ever deleted.
+
+    `version` is that of the whole book at the rule's last change; `hits` counts the requests it
+    decided, or would have, as they come into the record.
+    """
+
+    class Origin(models.TextChoices):
+        MANUAL = "MANUAL"
+        AUTOMATIC = "AUTOMATIC"
+        IMPORT = "IMPORT"
+
+    kind = models.CharField(max_length=7, choices=[(kind.value, kind.value) for kind in RuleKind])
+    target = models.CharField(max_length=49)
+    first = AddressField(null=True, editable=False)
+    prefix = models.PositiveSmallIntegerField(null=True, editable=False)
+    action = models.CharField(
+        max_length=5, choices=[(each.value, each.value) for each in RuleAction]
+    )
+    observed = models.BooleanField(default=False)
+    path = models.CharField(max_length=255, blank=True)
+    methods = WordsField(blank=True)
+    reason = models.CharField(max_length=500, blank=True)
+    origin = models.CharField(max_length=9, choices=Origin.choices, default=Origin.MANUAL)
+    created_by = models.CharField(max_length=255)
+    created_at = models.DateTimeField()
+    expires_at = models.DateTimeField(null=True, blank=True)
+    ended_at = models.DateTimeField(null=True, blank=True, editable=False)
+    version = models.BigIntegerField(editable=False)
+    hits = models.BigIntegerField(default=0, editable=False)
+    last_hit_at = models.DateTimeField(null=True, editable=False)
+
+    objects = AccessRuleQuerySet.as_manager()
+
+    class Meta:
+        default_permissions = ("view", "add", "change")
+        indexes = [
+            models.Index(fields=["version"], name="accessrule_version"),
+            models.Index(fields=["first", "prefix"], name="accessrule_first"),
+            models.Index(fields=["created_at", "id"], name="accessrule_created"),
+        ]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["target", "action", "observed", "path", "methods"],
+                condition=models.Q(ended_at=None),
+                name="accessrule_once",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.action} {self.target}"
+
+    def is_live(self, now: datetime) -> bool:
+        return self.ended_at is None and (self.expires_at is None or now < self.expires_at)
 
 
 class LoginAttemptQuerySet(models.QuerySet["LoginAttempt"]):

@@ -6,28 +6,31 @@ moves only from where this reader found it: of two readers one wins, and a crash
 
 from __future__ import annotations
 
+import collections
 import logging
 from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime
 from functools import lru_cache
+from operator import itemgetter
 from typing import Any
 
 from django.db import DataError, IntegrityError, connection, transaction
-from django.db.models import F
-from django.db.models.functions import Now
+from django.db.models import F, Value
+from django.db.models.functions import Coalesce, Greatest, Now
 
 from tracking import conf, geo
 from tracking.engine.address import IPAddress, counting_key, parse_address
 from tracking.engine.text import escaped, normal_path, path_as_sent, printable
 from tracking.engine.visit import Record
 from tracking.fields import joined, sortable
-from tracking.models import Counter, ReadPosition, RequestLog
+from tracking.models import AccessRule, Counter, ReadPosition, RequestLog
 
 logger = logging.getLogger(__name__)
 
 COLUMNS = (
     "at", "address", "counting_key", "method", "host", "path", "normal_path", "query", "status",
     "duration_ms", "user_pk", "username", "user_agent", "referer", "request_id", "operations",
-    "country", "city", "asn", "verdict", "tags", "source", "limit",
+    "country", "city", "asn", "verdict", "tags", "source", "limit", "rule_id",
 )  # fmt: skip
 
 LONGEST_CACHED = 256  # characters of a path: long ones do not come again, and would fill the memory
@@ -90,6 +93,7 @@ def row(record: Record) -> Row:
         joined(record.tags.split()),
         record.source,
         record.limit,
+        record.rule,
     )
 
 
@@ -124,9 +128,21 @@ def _commit(
         if not found.update(offset=offset, tail=position.tail, updated_at=Now()):
             raise Outrun(position.name)
         refused = put(rows) if rows else 0
+        _count_hits(rows)
         if damaged or refused:
             count(DAMAGED, damaged + refused)
     return refused
+
+
+def _count_hits(rows: Sequence[Row]) -> None:
+    """Add to each rule the requests it decided: counted once, since they commit with their rows."""
+    hits = collections.Counter(row[-1] for row in rows if row[-1] is not None)
+    newest = {row[-1]: row[0] for row in sorted(rows, key=itemgetter(0))} if hits else {}
+    for number in sorted(hits):  # in one order, so that two readers do not wait for each other
+        last = Value(datetime.fromisoformat(newest[number]).replace(tzinfo=UTC))
+        AccessRule.objects.filter(pk=number).update(
+            hits=F("hits") + hits[number], last_hit_at=Greatest(Coalesce("last_hit_at", last), last)
+        )
 
 
 def _insert_each(rows: Sequence[Row]) -> int:

@@ -1,7 +1,7 @@
-"""What a client is told of limits: the answer to a refusal, and how much is left of each.
+"""What a client is told: the answer to a refusal, and how much is left of each limit.
 
 The headers follow draft-ietf-httpapi-ratelimit-headers; the body is GraphQL, a problem of RFC 9457
-or a page, by path and Accept header. docs/limits.md shows all of them.
+or a page, by path and Accept header. docs/limits.md and docs/blocking.md show all of them.
 """
 
 from __future__ import annotations
@@ -18,36 +18,71 @@ from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.template import Context, Engine, TemplateDoesNotExist
 from django.template.loader import get_template
-from django.utils.cache import patch_vary_headers
 
 from tracking import conf
 from tracking.engine.limits import Key, State
-from tracking.engine.verdict import Verdict
+from tracking.engine.verdict import Verdict, VerdictKind
 from tracking.engine.visit import Visit
 
 JSON = "application/json"
 GRAPHQL_JSON = "application/graphql-response+json"
 PROBLEM_JSON = "application/problem+json"
 HTML = "text/html"
-PAGE = "tracking/limited.html"
+LIMITED_PAGE = "tracking/limited.html"
+BLOCKED_PAGE = "tracking/blocked.html"
+BLOCKED = "Requests from your address are refused."
 QUOTA_EXCEEDED = "https://iana.org/assignments/http-problem-types#quota-exceeded"
+_BLOCKED_PROBLEM = {
+    "type": "about:blank",
+    "title": "Forbidden",
+    "status": HTTPStatus.FORBIDDEN,
+    "detail": BLOCKED,
+    "code": "IP_BLOCKED",
+}
+_REFERENCE = "0f1e2d3c4b5a69788796a5b4c3d2e1f0"  # stands where a page is to show the reference
 
 
 def answer(request: HttpRequest, verdict: Verdict) -> HttpResponse:
-    """Return the answer to a request that a limit refuses; `told` adds how the limits stand."""
+    """Return the answer to a request that a rule or a limit refuses.
+
+    `told` adds how the limits stand; a client that is blocked is told nothing of them.
+    """
+    if verdict.kind is VerdictKind.BLOCKED:
+        return _blocked(request)
+    return _limited(request, verdict)
+
+
+def _limited(request: HttpRequest, verdict: Verdict) -> HttpResponse:
     media_type = _media_type(request)
     if media_type == HTML:
-        body = _page({"wait": _wait(verdict)})
+        body = _page(LIMITED_PAGE, wait=_wait(verdict))
     elif media_type == PROBLEM_JSON:
         body = json.dumps(_problem(request, verdict))
     else:
         body = json.dumps({"errors": [_graphql_error(verdict)]})
-    response = HttpResponse(
-        body, content_type=f"{media_type}; charset=utf-8", status=HTTPStatus.TOO_MANY_REQUESTS
-    )
+    response = _response(body, media_type, HTTPStatus.TOO_MANY_REQUESTS)
     response["Retry-After"] = str(verdict.retry_after)
+    return response
+
+
+def _blocked(request: HttpRequest) -> HttpResponse:
+    """Return the answer to a blocked client: it names the request, and no rule."""
+    reference = visit.request_id if (visit := _visit(request)) is not None else ""
+    media_type = _media_type(request)
+    if media_type == HTML:
+        body = _blocked_page().replace(_REFERENCE, reference)
+    elif media_type == PROBLEM_JSON:
+        body = json.dumps(_BLOCKED_PROBLEM | {"reference": reference})
+    else:
+        extensions = {"code": "IP_BLOCKED", "reference": reference}
+        body = json.dumps({"errors": [{"message": BLOCKED, "extensions": extensions}]})
+    return _response(body, media_type, HTTPStatus.FORBIDDEN)
+
+
+def _response(body: str, media_type: str, status: HTTPStatus) -> HttpResponse:
+    response = HttpResponse(body, content_type=f"{media_type}; charset=utf-8", status=status)
     response["Cache-Control"] = "no-store"
-    patch_vary_headers(response, ("Accept",))
+    response["Vary"] = "Accept"
     # It is on record; a flood is not also to fill Django's log, at twice the cost of the refusal.
     response._has_been_logged = True  # type: ignore[attr-defined]  # noqa: SLF001
     return response
@@ -110,13 +145,18 @@ def _problem(request: HttpRequest, verdict: Verdict) -> dict[str, Any]:
     }
 
 
-def _page(context: dict[str, str]) -> str:
-    """Return the page, which a project may replace by a template of the same name."""
+def _page(name: str, **context: str) -> str:
+    """Return a page, which a project may replace by a template of the same name."""
     try:
-        return str(get_template(PAGE).render(context))
+        return str(get_template(name).render(context))
     except TemplateDoesNotExist:  # the project does not look for templates in applications
-        own = Path(__file__).parent / "templates" / PAGE
+        own = Path(__file__).parent / "templates" / name
         return Engine().from_string(own.read_text()).render(Context(context))
+
+
+@lru_cache(maxsize=1)
+def _blocked_page() -> str:
+    return _page(BLOCKED_PAGE, reference=_REFERENCE)
 
 
 def _wait(verdict: Verdict) -> str:
@@ -127,8 +167,12 @@ def _wait(verdict: Verdict) -> str:
     return f"{minutes} minutes"
 
 
+def _visit(request: HttpRequest) -> Visit | None:
+    return getattr(request, "visit", None)
+
+
 def _states(request: HttpRequest) -> tuple[State, ...]:
-    visit: Visit | None = getattr(request, "visit", None)
+    visit = _visit(request)
     return visit.limits if visit is not None else ()
 
 

@@ -17,11 +17,15 @@ class VerdictKind(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """A decision: `limit` is the name of the limit that made it, `retry_after` is in seconds."""
+    """A decision, and the limit (by its name) or the rule (by its number) that made it.
+
+    `retry_after` is in seconds.
+    """
 
     kind: VerdictKind
     limit: str = ""
     retry_after: int = 0
+    rule: int | None = None
 
     @property
     def refused(self) -> bool:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from tracking.engine.address import IPAddress
 from tracking.engine.limits import State
+from tracking.engine.place import NOWHERE, Place
 from tracking.engine.verdict import ALLOWED, Verdict
 
 
@@ -17,8 +18,9 @@ class Visit:
 
     `at` is UTC; `started` is a monotonic clock in seconds, for the duration. Texts are as the
     client sent them, secrets taken out; they are escaped when they are recorded. `query` stays
-    empty unless it is to be recorded. `operations` are the GraphQL operation and its root fields.
-    `login` is what the limits said of the last attempt to log in, until the client is told.
+    empty unless it is to be recorded. `path_info` is the path as it is routed, decoded; `place` is
+    looked up only when a rule asks for it. `operations` are the GraphQL operation and its root
+    fields. `login` is what the limits said of the last attempt to log in, until the client is told.
     """
 
     at: datetime
@@ -28,6 +30,8 @@ class Visit:
     method: str
     host: str
     path: str
+    path_info: str = ""
+    place: Place = NOWHERE
     query: str = ""
     user_agent: str = ""
     referer: str = ""
@@ -65,3 +69,4 @@ class Record(NamedTuple):
     verdict: str
     source: str
     limit: str = ""
+    rule: int | None = None

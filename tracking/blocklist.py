@@ -1,0 +1,288 @@
+"""Change the rules: the only writer of the book, and each change stands in the audit log.
+
+Every verb runs in one transaction that first raises the version of the book. That locks it, so
+that changes come one after the other; whoever polls the version (tracking.policy) then loads what
+is new.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.db import transaction
+from django.db.models import F
+from django.db.models.functions import Now
+from django.utils import timezone
+
+from tracking import audit, policy
+from tracking.audit import Actor
+from tracking.engine.rules import ANY_COUNTRY, RuleAction, RuleKind, Target
+from tracking.engine.text import printable
+from tracking.guards import Book, check, check_expiry
+from tracking.models import AccessRule, Counter
+from tracking.proposals import (
+    BlockingError,
+    NotBlockedError,
+    Proposal,
+    UnfitError,
+    WouldLockOutError,
+)
+
+MOST_AT_ONCE = 1000
+Outcome = AccessRule | BlockingError
+
+
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """A rule that allows, the automatic blocks it lifted, and the blocks that still outrank it."""
+
+    rule: AccessRule
+    lifted: list[AccessRule]
+    shadowing: list[AccessRule]
+
+
+def block(actor: Actor, proposal: Proposal) -> AccessRule:
+    """Make a rule that blocks. Raises BlockingError, and then nothing is changed."""
+    with _book(actor, [proposal.target]) as (book, version):
+        return _add(book, version, proposal)
+
+
+def block_many(actor: Actor, proposals: Sequence[Proposal]) -> list[Outcome]:
+    """Make rules that block (or allow), each for itself: a rule, or why there is none, for each."""
+    with _book(actor, [proposal.target for proposal in proposals]) as (book, version):
+        return [_tried(lambda each=each: _add(book, version, each)) for each in proposals]  # type: ignore[misc]
+
+
+def allow(actor: Actor, proposal: Proposal) -> Allowance:
+    """Make a rule that allows, and lift the automatic blocks inside its target.
+
+    Raises BlockingError, and then nothing is changed.
+    """
+    with _book(actor, [proposal.target]) as (book, version):
+        rule = _add(book, version, proposal)
+        network = proposal.target.network
+        if network is None or proposal.observed:
+            return Allowance(rule, [], [])
+        blocks = AccessRule.objects.blocked_ips(book.now).inside(network)
+        automatic = list(blocks.filter(origin=AccessRule.Origin.AUTOMATIC))
+        for row in automatic:
+            _end(book, version, row, f"{rule.target} is allowed.")
+        others = blocks.filter(observed=False).order_by("prefix", "pk")[:MOST_AT_ONCE]
+        return Allowance(rule, automatic, [row for row in others if _outranks(row, rule)])
+
+
+def allow_only(actor: Actor, countries: Sequence[Target], reason: str = "") -> list[AccessRule]:
+    """Refuse every country but these; none at all: let every country in again.
+
+    Returns the rules that allow, with the one that blocks all others at the end.
+    Raises BlockingError, and then nothing is changed.
+    """
+    anywhere = Target(RuleKind.COUNTRY, ANY_COUNTRY)
+    with _book(actor, [*countries, anywhere]) as (book, version):
+        live = AccessRule.objects.live(book.now).filter(kind=RuleKind.COUNTRY, observed=False)
+        wanted = {target.text for target in countries}
+        kept = {row.target: row for row in live.filter(action=RuleAction.ALLOW)}
+        for target in countries:
+            if target.text not in kept:
+                proposal = Proposal(target=target, action=RuleAction.ALLOW, reason=reason)
+                kept[target.text] = _add(book, version, proposal)
+        others = [row for text, row in kept.items() if text not in wanted]
+        allowed = [kept[text] for text in sorted(wanted)]
+        everywhere = live.filter(target=ANY_COUNTRY, action=RuleAction.BLOCK, path="", methods="")
+        closed = everywhere.first()
+        if not countries:
+            for row in (*others, *everywhere):
+                _end(book, version, row, reason)
+            return []
+        if closed is None:
+            proposal = Proposal(target=anywhere, action=RuleAction.BLOCK, reason=reason)
+            closed = _add(book, version, proposal)
+        _lift_safely(book, version, others, reason)
+        return [*allowed, closed]
+
+
+def lift(actor: Actor, target: Target, action: RuleAction, reason: str = "") -> AccessRule:
+    """End every rule of this action on exactly this target, and return the newest of them.
+
+    Raises NotBlockedError when there is none, and WouldLockOutError.
+    """
+    with _book(actor, [target]) as (book, version):
+        return _lift(book, version, target, action, reason)
+
+
+def lift_many(
+    actor: Actor, targets: Sequence[Target], action: RuleAction, reason: str = ""
+) -> list[Outcome]:
+    """Do the same for many, each for itself."""
+    with _book(actor, targets) as (book, version):
+        return [
+            _tried(lambda each=each: _lift(book, version, each, action, reason))  # type: ignore[misc]
+            for each in targets
+        ]
+
+
+def lift_rules(actor: Actor, numbers: Sequence[int], reason: str = "") -> list[AccessRule]:
+    """End rules by their numbers; those that are over already are left alone.
+
+    Raises WouldLockOutError, and then nothing is changed.
+    """
+    with _book(actor, []) as (book, version):
+        rows = list(AccessRule.objects.live(book.now).filter(pk__in=numbers))
+        book.add(rows)
+        _lift_safely(book, version, rows, reason)
+        return rows
+
+
+def lift_all(actor: Actor, reason: str = "") -> int:
+    """End every rule that blocks anybody (observed ones too); return how many there were.
+
+    This is the way back in when somebody has locked himself out: it knows no guards.
+    """
+    with _book(actor, []) as (book, version):
+        blocks = AccessRule.objects.live(book.now).filter(action=RuleAction.BLOCK)
+        number = blocks.update(ended_at=book.now, version=version)
+        audit.record(actor, "unblock_all", "*", reason=reason, before={"rules": number})
+        return number
+
+
+def extend(actor: Actor, number: int, expires_at: datetime | None, reason: str = "") -> AccessRule:
+    """Let a live rule last until another moment (None: until lifted).
+
+    Raises NotBlockedError when it is over, and UnfitError.
+    """
+    with _book(actor, []) as (book, version):
+        row = AccessRule.objects.live(book.now).filter(pk=number).first()
+        if row is None:
+            raise NotBlockedError("This rule is over: make it anew.")
+        check_expiry(expires_at, book.now)
+        if row.origin == AccessRule.Origin.AUTOMATIC and expires_at is None:
+            raise UnfitError("duration", "What is blocked automatically is blocked for some time.")
+        before = facts(row)
+        row.expires_at, row.version = expires_at, version
+        row.save(update_fields=["expires_at", "version"])
+        audit.record(
+            actor, "extend_rule", row.target, reason=reason, before=before, after=facts(row)
+        )
+        return row
+
+
+def close_expired(now: datetime) -> int:
+    """Note the end of rules that have expired, so that processes forget them; return how many."""
+    expired = AccessRule.objects.filter(ended_at=None, expires_at__lte=now)
+    if not expired.exists():
+        return 0
+    with _locked() as version:
+        return expired.update(ended_at=F("expires_at"), version=version)
+
+
+def facts(row: AccessRule) -> dict[str, Any]:
+    """Return a rule as the audit log shows it."""
+    return {
+        "rule": row.pk,
+        "kind": row.kind,
+        "target": row.target,
+        "action": row.action,
+        "observed": row.observed,
+        "path": row.path,
+        "methods": list(row.methods),
+        "origin": row.origin,
+        "expires_at": row.expires_at.isoformat() if row.expires_at else None,
+    }
+
+
+@contextmanager
+def _locked() -> Iterator[int]:
+    """Lock the book and yield its new version; what is changed is in force here at the end."""
+    with transaction.atomic():
+        counter = Counter.objects.filter(name=policy.VERSION)
+        if not counter.update(value=F("value") + 1, updated_at=Now()):
+            Counter.objects.get_or_create(name=policy.VERSION)
+            counter.update(value=F("value") + 1, updated_at=Now())
+        transaction.on_commit(policy.look)
+        yield counter.values_list("value", flat=True).get()
+
+
+@contextmanager
+def _book(actor: Actor, targets: Sequence[Target]) -> Iterator[tuple[Book, int]]:
+    with _locked() as version:
+        yield Book(actor, targets, timezone.now()), version
+
+
+def _add(book: Book, version: int, proposal: Proposal) -> AccessRule:
+    check(book, proposal)
+    _close_same(book, version, proposal)
+    network = proposal.target.network
+    row = AccessRule.objects.create(
+        kind=proposal.target.kind,
+        target=proposal.target.text,
+        first=str(network[0]) if network is not None else None,
+        prefix=network.prefixlen if network is not None else None,
+        action=proposal.action,
+        observed=proposal.observed,
+        path=proposal.path,
+        methods=list(proposal.methods),  # type: ignore[misc] # a column of words takes any
+        reason=printable(proposal.reason, 500),
+        origin=proposal.origin,
+        created_by=printable(book.actor.name, 255),
+        created_at=book.now,
+        expires_at=proposal.expires_at,
+        version=version,
+    )
+    book.add([row])
+    verb = "block" if proposal.action is RuleAction.BLOCK else "allow"
+    audit.record(book.actor, verb, row.target, reason=row.reason, after=facts(row))
+    return row
+
+
+def _close_same(book: Book, version: int, proposal: Proposal) -> None:
+    """Note the end of a rule that has expired and would stand in the way of its successor."""
+    AccessRule.objects.filter(
+        target=proposal.target.text,
+        action=proposal.action,
+        ended_at=None,
+        expires_at__lte=book.now,
+    ).update(ended_at=F("expires_at"), version=version)
+
+
+def _lift(book: Book, version: int, target: Target, action: RuleAction, reason: str) -> AccessRule:
+    covering = [row for row in book.covering(target) if row.action == action]
+    rows = [row for row in covering if row.target == target.text and row.is_live(book.now)]
+    if not rows:
+        word = "blocked" if action is RuleAction.BLOCK else "allowed"
+        wider = next((row for row in covering if not row.observed and row.is_live(book.now)), None)
+        by = f" by itself, but by {wider.target}" if wider is not None else ""
+        raise NotBlockedError(f"{target.text} is not {word}{by}.", wider)
+    _lift_safely(book, version, rows, reason)
+    return max(rows, key=lambda row: row.pk)
+
+
+def _lift_safely(book: Book, version: int, rows: Sequence[AccessRule], reason: str) -> None:
+    lets_in = [row for row in rows if row.action == RuleAction.ALLOW]
+    if lets_in and book.actor.address is not None and book.locks_out(without=rows):
+        raise WouldLockOutError(book.actor.address)
+    for row in rows:
+        _end(book, version, row, reason)
+
+
+def _end(book: Book, version: int, row: AccessRule, reason: str) -> None:
+    before = facts(row)
+    row.ended_at, row.version = book.now, version
+    row.save(update_fields=["ended_at", "version"])
+    verb = "unblock" if row.action == RuleAction.BLOCK else "disallow"
+    audit.record(book.actor, verb, row.target, reason=reason, before=before)
+
+
+def _outranks(row: AccessRule, rule: AccessRule) -> bool:
+    """Tell whether a block inside the target of a rule that allows goes on refusing."""
+    return (row.prefix or 0) > (rule.prefix or 0) or bool(row.path or row.methods)
+
+
+def _tried(verb: Callable[[], AccessRule]) -> Outcome:
+    try:
+        return verb()
+    except BlockingError as error:
+        return error
