@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,7 +29,22 @@ class Actor:
 COMMAND_LINE = Actor("command line", is_superuser=True)
 
 
-def record(
+def record(actor: Actor, action: str, target: str, **facts: Any) -> AuditEntry:
+    """Write one entry; call it in the transaction of the change, so that neither stands alone.
+
+    `facts` are those of `entry`.
+    """
+    written = entry(actor, action, target, **facts)
+    written.save(force_insert=True)
+    return written
+
+
+def record_many(entries: Sequence[AuditEntry]) -> None:
+    """Do the same for entries that have been made."""
+    AuditEntry.objects.bulk_create(entries, batch_size=1000)
+
+
+def entry(
     actor: Actor,
     action: str,
     target: str,
@@ -37,8 +53,8 @@ def record(
     before: dict[str, Any] | None = None,
     after: dict[str, Any] | None = None,
 ) -> AuditEntry:
-    """Write one entry; call it in the transaction of the change, so that neither stands alone."""
-    return AuditEntry.objects.create(
+    """Return an entry that is not written yet."""
+    return AuditEntry(
         at=timezone.now(),
         actor=printable(actor.name, 255),
         actor_pk=actor.pk[:64],

@@ -11,9 +11,13 @@ import logging
 import os
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 
-from django.db import connection
+from django.db import connection, transaction
+from django.db.models import F
+from django.db.models.functions import Now
 from django.utils import timezone
 
 from tracking import conf
@@ -64,6 +68,19 @@ def refresh() -> None:
         else:
             _follow(_version)
         _version = version
+
+
+@contextmanager
+def changing() -> Iterator[int]:
+    """Lock the book and yield its new version; what is changed is in force here at the end."""
+    with transaction.atomic():
+        counter = Counter.objects.filter(name=VERSION)
+        if not counter.update(value=F("value") + 1, updated_at=Now()):
+            Counter.objects.get_or_create(name=VERSION)
+            counter.update(value=F("value") + 1, updated_at=Now())
+        # Robust: what cannot be looked at here is nevertheless committed.
+        transaction.on_commit(look, robust=True)
+        yield counter.values_list("value", flat=True).get()
 
 
 def version() -> int:
