@@ -1,7 +1,8 @@
-"""The one background thread of a process: it empties the journal and learns of news from elsewhere.
+"""The background threads of a process: one empties the journal, the other watches the rules.
 
-It starts with the first request of a process (so never in a server's parent before it forks) and
-ends with it, after a last round.
+They start with the first request of a process (so never in a server's parent before it forks) and
+end with it, the journal's after a last round. They are two because a block must be in force within
+a second, however long the database keeps a writer waiting.
 """
 
 from __future__ import annotations
@@ -42,7 +43,6 @@ class Background(threading.Thread):
     def _round(self) -> None:
         try:
             close_old_connections()
-            policy.look()
             self._drain_own()
             resets.refresh()
             if time.monotonic() >= self._next_housekeeping:
@@ -77,33 +77,56 @@ class Background(threading.Thread):
             drainer.bound()
 
 
+class Watch(threading.Thread):
+    """Learns of changes to the rules."""
+
+    def __init__(self) -> None:
+        super().__init__(name="tracking-watch", daemon=True)
+        self.stopping = threading.Event()
+
+    def run(self) -> None:
+        while not self.stopping.wait(conf.current().drain_interval):
+            with contextlib.suppress(Exception):  # nothing may end the thread
+                close_old_connections()
+            policy.look()
+        connection.close()
+
+
 def ensure() -> None:
-    """Start the thread of this process, once."""
-    global _thread
-    if _thread is None and conf.current().background_thread:
+    """Start the threads of this process, once, after a look at the rules.
+
+    This process, or the one it was forked from, may have been made ready long ago: by the rules it
+    knew then its first request is not to be decided.
+    """
+    global _threads
+    if not _threads and conf.current().background_thread:
         with _starting:
-            if _thread is None:
-                _thread = Background()
-                _thread.start()
+            if not _threads:
+                policy.load()
+                threads = (Background(), Watch())
+                for thread in threads:
+                    thread.start()
+                _threads = threads
 
 
 def stop() -> None:
-    """Let the thread finish a last round, for a bounded time, and let go of the journal."""
-    global _thread
-    thread, _thread = _thread, None
-    if thread is not None:
+    """Let the threads finish, for a bounded time, and let go of the journal."""
+    global _threads
+    threads, _threads = _threads, ()
+    for thread in threads:
         thread.stopping.set()
+    for thread in threads:
         thread.join(LAST_ROUND_SECONDS)
     journal.close()
 
 
 def _after_fork() -> None:
-    global _thread, _starting
-    _thread = None
+    global _threads, _starting
+    _threads = ()
     _starting = threading.Lock()
 
 
-_thread: Background | None = None
+_threads: tuple[Background | Watch, ...] = ()
 _starting = threading.Lock()
 os.register_at_fork(after_in_child=_after_fork)
 atexit.register(stop)

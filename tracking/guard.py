@@ -36,7 +36,8 @@ KNOWN_FOR = timedelta(days=30)  # an address after a login, to the account that 
 
 def prepare() -> None:
     """Make ready for requests; a process does this once, before its first."""
-    policy.load()
+    if conf.current().background_thread and policy.version() < 0:
+        policy.load()
 
 
 def open(request: HttpRequest) -> Verdict:  # noqa: A001 - a request is opened and closed
@@ -45,6 +46,7 @@ def open(request: HttpRequest) -> Verdict:  # noqa: A001 - a request is opened a
     Never raises and asks no database: the rules are in memory.
     """
     try:
+        background.ensure()
         visit = request.visit = visits.arrived(request)  # type: ignore[attr-defined]
         rules = policy.current()
         if rules.needs_place:
@@ -67,7 +69,6 @@ def close(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
     response[REQUEST_ID_HEADER] = visit.request_id
     try:
         journal.mine().append(visits.finished(visit, request, response))
-        background.ensure()
     except Exception:
         logger.exception("Request %s could not be recorded", visit.request_id)
     return response
@@ -199,8 +200,15 @@ def _opens_page(request: HttpRequest) -> bool:
         and not meta.get("QUERY_STRING")
         and meta.get("CONTENT_LENGTH") in {None, "", "0"}
         and "HTTP_TRANSFER_ENCODING" not in meta
-        and request.get_preferred_type(("application/json", "text/html")) == "text/html"
+        and _prefers_html(request)
     )
+
+
+def _prefers_html(request: HttpRequest) -> bool:
+    try:
+        return request.get_preferred_type(("application/json", "text/html")) == "text/html"
+    except ValueError:  # a parameter in an encoding that does not exist
+        return False
 
 
 def _knows(account: str, visit: Visit) -> bool:

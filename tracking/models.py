@@ -117,6 +117,9 @@ class Counter(models.Model):
         return f"{self.name} = {self.value}"
 
 
+RULES_VERSION = "rules.version"  # the counter that every change of the rules raises, and so locks
+
+
 class AccessRuleQuerySet(models.QuerySet["AccessRule"]):
     def live(self, now: datetime) -> AccessRuleQuerySet:
         """Rules in force at a moment: neither lifted nor expired."""

@@ -7,6 +7,7 @@ one query brings what is. While the database is away the last rules known go on 
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import threading
@@ -22,11 +23,12 @@ from django.utils import timezone
 
 from tracking import conf
 from tracking.engine.rules import Rule, RuleAction, RuleSet
-from tracking.models import AccessRule, Counter
+from tracking.models import RULES_VERSION, AccessRule, Counter
 
 logger = logging.getLogger(__name__)
 
-VERSION = "rules.version"
+VERSION = RULES_VERSION
+LONGEST_WAIT = 30.0  # seconds; then requests go on with the rules as known so far
 _COLUMNS = (
     "pk", "kind", "target", "action", "observed", "path", "methods", "expires_at", "ended_at",
 )  # fmt: skip
@@ -38,22 +40,29 @@ def current() -> RuleSet:
     Where background threads are off, this looks for news itself. Never raises.
     """
     if not conf.current().background_thread and time.monotonic() >= _next_look:
-        look()
+        _look_from_a_request()
     return _rules
 
 
 def look() -> None:
-    """Load what is new, if the database can be asked; a failure is told once. Never raises."""
+    """Load what is new, if the database can be asked; a failure is told once. Never raises.
+
+    Within a transaction this does nothing: what is not committed is not in force, and may never be.
+    """
     global _failing, _next_look
-    _next_look = time.monotonic() + conf.current().drain_interval
+    if _version >= 0:  # others go on with what is known; at first they wait
+        _next_look = time.monotonic() + conf.current().drain_interval
     try:
-        refresh()
+        if not connection.in_atomic_block:
+            refresh()
     except Exception as error:  # noqa: BLE001 - whatever it is, the last rules known go on deciding
         if not _failing:
             logger.error("The rules are as old as they are, since no news can be read: %s", error)
         _failing = True
     else:
         _failing = False
+    finally:
+        _next_look = time.monotonic() + conf.current().drain_interval
 
 
 def refresh() -> None:
@@ -89,11 +98,13 @@ def version() -> int:
 
 
 def load() -> None:
-    """Load the rules before the first request comes, on a connection of its own. Never raises."""
-    if conf.current().background_thread and _version < 0:
-        loader = threading.Thread(target=_load_apart, name="tracking-rules")
-        loader.start()
-        loader.join()
+    """Load what is new on a connection of its own, and wait for it. Never raises.
+
+    Until the watch of a process runs, this is how it learns of what has changed.
+    """
+    loader = threading.Thread(target=_load_apart, name="tracking-rules", daemon=True)
+    loader.start()
+    loader.join(LONGEST_WAIT)
 
 
 def forget() -> None:
@@ -107,6 +118,15 @@ def forget() -> None:
 def _load_apart() -> None:
     look()
     connection.close()
+
+
+def _look_from_a_request() -> None:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        look()
+    else:
+        load()  # Django asks no database in the thread of an event loop
 
 
 def _empty() -> RuleSet:

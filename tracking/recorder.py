@@ -23,7 +23,7 @@ from tracking.engine.address import IPAddress, counting_key, parse_address
 from tracking.engine.text import escaped, normal_path, path_as_sent, printable
 from tracking.engine.visit import Record
 from tracking.fields import joined, sortable
-from tracking.models import AccessRule, Counter, ReadPosition, RequestLog
+from tracking.models import RULES_VERSION, AccessRule, Counter, ReadPosition, RequestLog
 
 logger = logging.getLogger(__name__)
 
@@ -137,8 +137,13 @@ def _commit(
 def _count_hits(rows: Sequence[Row]) -> None:
     """Add to each rule the requests it decided: counted once, since they commit with their rows."""
     hits = collections.Counter(row[-1] for row in rows if row[-1] is not None)
-    newest = {row[-1]: row[0] for row in sorted(rows, key=itemgetter(0))} if hits else {}
-    for number in sorted(hits):  # in one order, so that two readers do not wait for each other
+    if not hits:
+        return
+    # Whoever changes rules locks the book first, and rules in whatever order: to do it likewise
+    # keeps us and him from waiting for each other.
+    Counter.objects.select_for_update().filter(name=RULES_VERSION).first()
+    newest = {row[-1]: row[0] for row in sorted(rows, key=itemgetter(0))}
+    for number in sorted(hits):
         last = Value(datetime.fromisoformat(newest[number]).replace(tzinfo=UTC))
         AccessRule.objects.filter(pk=number).update(
             hits=F("hits") + hits[number], last_hit_at=Greatest(Coalesce("last_hit_at", last), last)

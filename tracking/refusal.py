@@ -115,7 +115,10 @@ def _preferred(accept: str, offered: tuple[str, ...]) -> str | None:
     """Return the preferred type by Django's rules, without reading a request's other headers."""
     asked = HttpRequest()
     asked.META["HTTP_ACCEPT"] = accept
-    return asked.get_preferred_type(offered)
+    try:
+        return asked.get_preferred_type(offered)
+    except ValueError:  # a parameter in an encoding that does not exist
+        return None
 
 
 def _graphql_error(verdict: Verdict) -> dict[str, Any]:

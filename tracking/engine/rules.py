@@ -88,9 +88,12 @@ class Rule:
         """Tell whether the rule's scope holds this path, decoded as it is routed, and method."""
         if not self.path and not self.methods:
             return True
-        # Views answer HEAD as they answer GET.
-        counted = "GET" if method == "HEAD" else method
-        return path.startswith(self.path) and (not self.methods or counted in self.methods)
+        return path.startswith(self.path) and (
+            not self.methods
+            or method in self.methods
+            # Views answer HEAD as they answer GET.
+            or (method == "HEAD" and "GET" in self.methods)
+        )
 
 
 Rules = tuple[Rule, ...]
