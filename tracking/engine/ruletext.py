@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from datetime import timedelta
 
-from tracking.engine.address import LONGEST_TEXT, AddressError, parse_network, shown
+from tracking.engine.address import LONGEST_TEXT, parse_network, shown
 from tracking.engine.rules import (
     ANY_COUNTRY,
     RuleKind,
@@ -39,15 +39,12 @@ def read_target(text: str, kind: RuleKind | None = None) -> Target:
         return target_of_country(text)
     if kind is None and len(text) <= LONGEST_TEXT and _ASN.fullmatch(text):
         return target_of_asn(text)
-    try:
-        return target_of_network(parse_network(text))
-    except AddressError as error:
-        if "is not an address" not in str(error):
-            raise
+    if not {".", ":"} & set(text):
         raise TargetError(
             f"{shown(text)} is no target: write an address or network (192.0.2.0/24), a country"
             " (DE, or * for all) or an autonomous system (AS64496)"
-        ) from None
+        )
+    return target_of_network(parse_network(text))
 
 
 def read_duration(text: str) -> timedelta | None:
