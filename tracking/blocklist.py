@@ -20,13 +20,12 @@ from tracking import audit, policy
 from tracking.audit import Actor
 from tracking.engine.rules import ANY_COUNTRY, RuleAction, RuleKind, Target
 from tracking.engine.text import printable
-from tracking.guards import Book, check, check_expiry
+from tracking.guards import Book, check, check_extension, target_of
 from tracking.models import AccessRule, AuditEntry
 from tracking.proposals import (
     BlockingError,
     NotBlockedError,
     Proposal,
-    UnfitError,
     WouldLockOutError,
 )
 
@@ -66,14 +65,14 @@ def block_many(actor: Actor, proposals: Sequence[Proposal]) -> list[Outcome]:
                 outcome.pk = -len(rows)  # by which the book knows it until it has a number
                 book.add([outcome])
         for row in rows:
-            row.pk = None  # type: ignore[assignment]
+            row.pk = None
         AccessRule.objects.bulk_create(rows, batch_size=1000)
         audit.record_many([_made(actor, row) for row in rows])
         return outcomes
 
 
 def allow(actor: Actor, proposal: Proposal) -> Allowance:
-    """Make a rule that allows, and lift the automatic blocks inside its target.
+    """Make a rule that allows and, when it is for all paths, lift the automatic blocks inside.
 
     Raises BlockingError, and then nothing is changed.
     """
@@ -83,7 +82,8 @@ def allow(actor: Actor, proposal: Proposal) -> Allowance:
         if network is None or proposal.observed:
             return Allowance(rule, [], [])
         blocks = AccessRule.objects.blocked_ips(book.now).inside(network)
-        automatic = list(blocks.filter(origin=AccessRule.Origin.AUTOMATIC))
+        is_scoped = bool(proposal.path or proposal.methods)
+        automatic = [] if is_scoped else list(blocks.filter(origin=AccessRule.Origin.AUTOMATIC))
         for row in automatic:
             _end(book, version, row, f"{rule.target} is allowed.")
         others = blocks.filter(observed=False).order_by("prefix", "pk")[:MOST_AT_ONCE]
@@ -100,7 +100,8 @@ def allow_only(actor: Actor, countries: Sequence[Target], reason: str = "") -> l
     with _book(actor, [*countries, anywhere]) as (book, version):
         live = AccessRule.objects.live(book.now).filter(kind=RuleKind.COUNTRY, observed=False)
         wanted = {target.text for target in countries}
-        kept = {row.target: row for row in live.filter(action=RuleAction.ALLOW)}
+        plain = live.filter(action=RuleAction.ALLOW, path="", methods="")
+        kept = {row.target: row for row in plain}
         for target in countries:
             if target.text not in kept:
                 proposal = Proposal(target=target, action=RuleAction.ALLOW, reason=reason)
@@ -169,15 +170,14 @@ def lift_all(actor: Actor, reason: str = "") -> int:
 def extend(actor: Actor, number: int, expires_at: datetime | None, reason: str = "") -> AccessRule:
     """Let a live rule last until another moment (None: until lifted).
 
-    Raises NotBlockedError when it is over, and UnfitError.
+    Raises NotBlockedError when it is over, and what a new rule that lasts so long would.
     """
-    with _book(actor, []) as (book, version):
-        row = AccessRule.objects.live(book.now).filter(pk=number).first()
+    with policy.changing() as version:
+        now = timezone.now()
+        row = AccessRule.objects.live(now).filter(pk=number).first()
         if row is None:
             raise NotBlockedError("This rule is over: make it anew.")
-        check_expiry(expires_at, book.now)
-        if row.origin == AccessRule.Origin.AUTOMATIC and expires_at is None:
-            raise UnfitError("duration", "What is blocked automatically is blocked for some time.")
+        check_extension(Book(actor, [target_of(row)], now), row, expires_at)
         before = facts(row)
         row.expires_at, row.version = expires_at, version
         row.save(update_fields=["expires_at", "version"])

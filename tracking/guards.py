@@ -15,8 +15,15 @@ from django.db.models import QuerySet
 
 from tracking import conf, geo
 from tracking.audit import Actor
-from tracking.engine.address import IPNetwork, Scope, network_of, scope_of
-from tracking.engine.place import NOWHERE
+from tracking.engine.address import (
+    IPAddress,
+    IPNetwork,
+    Scope,
+    network_of,
+    parse_network,
+    scope_of,
+)
+from tracking.engine.place import NOWHERE, Place
 from tracking.engine.rules import (
     ANY_COUNTRY,
     Rule,
@@ -28,19 +35,25 @@ from tracking.engine.rules import (
 )
 from tracking.models import AccessRule, RequestLog
 from tracking.proposals import (
+    AlreadyAllowedError,
     AlreadyBlockedError,
     Proposal,
     ProtectedTargetError,
     TooWideError,
     UnfitError,
     WouldLockOutError,
+    check_expiry,
+    check_values,
 )
 
 WIDEST = {4: 8, 6: 32}  # prefix lengths; anything wider takes force
-LONGEST = timedelta(days=3660)
 SIGNED_IN_FOR = timedelta(hours=24)
 NEVER_AUTOMATIC = {Scope.PRIVATE, Scope.CGNAT, Scope.LINK_LOCAL, Scope.LOOPBACK}
-LOOPBACK: tuple[IPNetwork, ...] = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
+NEVER: tuple[IPNetwork, ...] = (
+    ip_network("127.0.0.0/8"),
+    ip_network("::1/128"),
+    ip_network("0.0.0.0/32"),  # stands for all whose address is not known (engine.forwarding)
+)
 FEW = 32  # targets, up to which only the rules about them are read
 
 
@@ -52,7 +65,7 @@ class Book:
         self.place = geo.locate(actor.address) if actor.address is not None else NOWHERE
         self.protected = tuple(_protected(actor))
         self._rules: dict[int, AccessRule] = {}
-        self._set = RuleSet()
+        self._set = RuleSet(unknown_is_any=conf.current().unknown_country == "any")
         self.add(self._wanted(AccessRule.objects.live(now), targets))
 
     def add(self, rows: Iterable[AccessRule]) -> None:
@@ -77,8 +90,12 @@ class Book:
         lifted = {row.pk for row in without}
         for rule in self._set.matching(self.actor.address, self.place):
             row = self._rules[rule.id]
-            if row.pk not in lifted and _is_plain(row):
-                return row.action == RuleAction.BLOCK
+            if row.pk in lifted or row.observed or not row.is_live(self.now):
+                continue
+            if row.action == RuleAction.BLOCK:
+                return True
+            if _is_plain(row):
+                return False
         return False
 
     def _wanted(
@@ -96,10 +113,10 @@ class Book:
 
 def check(book: Book, proposal: Proposal) -> None:
     """Return when a rule may be made. Raises BlockingError."""
-    _check_values(book, proposal)
+    check_values(proposal, book.now)
     same = [row for row in book.covering(proposal.target) if _is_same(row, proposal)]
     if same and proposal.action is RuleAction.ALLOW:
-        raise UnfitError("target", f"{proposal.target.text} is allowed already.")
+        raise AlreadyAllowedError(proposal.target)
     if same:
         raise AlreadyBlockedError(same[0])
     _check_width(book, proposal)
@@ -108,6 +125,24 @@ def check(book: Book, proposal: Proposal) -> None:
         _check_covered(book, proposal)
     if proposal.origin == AccessRule.Origin.AUTOMATIC:
         check_automatic(proposal.target, book.now)
+
+
+def check_extension(book: Book, row: AccessRule, expires_at: datetime | None) -> None:
+    """Return when a live rule may last until another moment. Raises BlockingError."""
+    check_expiry(expires_at, book.now)
+    if row.origin == AccessRule.Origin.AUTOMATIC and expires_at is None:
+        raise UnfitError("duration", "What is blocked automatically is blocked for some time.")
+    if row.observed:
+        return
+    if row.action == RuleAction.BLOCK:
+        longer = Proposal(
+            target=target_of(row), action=RuleAction.BLOCK, expires_at=expires_at, force=True
+        )
+        _check_width(book, longer)
+        _check_protected(book, longer)
+    elif not _lasts(expires_at, row.expires_at) and book.locks_out(without=[row]):
+        assert book.actor.address is not None  # noqa: S101 - nobody else can be locked out
+        raise WouldLockOutError(book.actor.address)
 
 
 def check_automatic(target: Target, now: datetime) -> None:
@@ -119,7 +154,7 @@ def check_automatic(target: Target, now: datetime) -> None:
     network = target.network
     if network is None:
         raise ProtectedTargetError(f"Only a person may block {target.text}.")
-    if scope_of(network[0]) in NEVER_AUTOMATIC:
+    if {scope_of(network[0]), scope_of(network[-1])} & NEVER_AUTOMATIC:
         raise ProtectedTargetError(
             f"{target.text} is not a public address: many may share it, behind a proxy for example."
         )
@@ -135,28 +170,6 @@ def check_automatic(target: Target, now: datetime) -> None:
     for user in users._default_manager.filter(pk__in=list(signed_in)):  # noqa: SLF001
         if user.has_module_perms("tracking"):
             raise ProtectedTargetError(f"{user} was signed in from {target.text} within a day.")
-
-
-def check_expiry(expires_at: datetime | None, now: datetime) -> None:
-    """Raises UnfitError for a moment that is past, or too far away to be meant."""
-    if expires_at is None:
-        return
-    if expires_at <= now:
-        raise UnfitError("duration", "The rule would be over at once: write a time to come.")
-    if expires_at - now > LONGEST:
-        raise UnfitError("duration", "Write at most ten years, or none for until it is lifted.")
-
-
-def _check_values(book: Book, proposal: Proposal) -> None:
-    check_expiry(proposal.expires_at, book.now)
-    if proposal.origin == AccessRule.Origin.AUTOMATIC and proposal.expires_at is None:
-        raise UnfitError("duration", "What is blocked automatically is blocked for some time.")
-    if proposal.path and not (proposal.path.startswith("/") and proposal.path.isprintable()):
-        raise UnfitError("path", "Write the beginning of a path, such as /shop/.")
-    if len(proposal.path) > 255:
-        raise UnfitError("path", "Write at most 255 characters.")
-    if not all(name.isascii() and name.isalpha() and len(name) <= 16 for name in proposal.methods):
-        raise UnfitError("methods", "Write names of methods, such as POST.")
 
 
 def _check_width(book: Book, proposal: Proposal) -> None:
@@ -186,7 +199,7 @@ def _check_protected(book: Book, proposal: Proposal) -> None:
             if book.actor.address is not None and network == network_of(book.actor.address, 128):
                 raise WouldLockOutError(book.actor.address)
             raise ProtectedTargetError(
-                f"{network} may never be blocked: it is loopback or a trusted proxy."
+                f"{network} may never be blocked: it is loopback, a trusted proxy or unknown."
             )
 
 
@@ -194,7 +207,7 @@ def _check_protected_places(book: Book, target: Target) -> None:
     for network in book.protected:
         address = network[0]
         place = geo.locate(address)
-        if not target.covers(address, place) or _is_let_in(book, network, target):
+        if not _is_there(target, address, place) or _is_let_in(book, network, target):
             continue
         if address == book.actor.address:
             raise WouldLockOutError(address)
@@ -206,7 +219,7 @@ def _check_covered(book: Book, proposal: Proposal) -> None:
     for row in book.covering(proposal.target):
         if not _is_plain(row):
             continue
-        if row.action == RuleAction.BLOCK and _lasts(row, proposal.expires_at):
+        if row.action == RuleAction.BLOCK and _lasts(row.expires_at, proposal.expires_at):
             raise AlreadyBlockedError(row)
         return
 
@@ -218,9 +231,16 @@ def _is_shielded(book: Book, network: IPNetwork, proposal: Proposal) -> bool:
         row.action == RuleAction.ALLOW
         and _is_plain(row)
         and (row.prefix or 0) > target.prefixlen
-        and _lasts(row, proposal.expires_at)
+        and _lasts(row.expires_at, proposal.expires_at)
         for row in book.covering(target_of_network(network))
     )
+
+
+def _is_there(target: Target, address: IPAddress, place: Place) -> bool:
+    if target.text == ANY_COUNTRY and place.country is None:
+        any_is_meant = conf.current().unknown_country == "any"
+        return any_is_meant and scope_of(address) is Scope.GLOBAL
+    return target.covers(address, place)
 
 
 def _is_let_in(book: Book, network: IPNetwork, target: Target) -> bool:
@@ -241,7 +261,7 @@ def _allows_a_country(book: Book, proposal: Proposal) -> bool:
 def _protected(actor: Actor) -> Iterator[IPNetwork]:
     if actor.address is not None:
         yield network_of(actor.address, 128)
-    yield from LOOPBACK
+    yield from NEVER
     yield from conf.current().trusted_proxies
 
 
@@ -252,6 +272,12 @@ def _holding(network: IPNetwork) -> Iterator[IPNetwork]:
 
 def _overlap(one: IPNetwork, other: IPNetwork) -> bool:
     return one.version == other.version and one.overlaps(other)
+
+
+def target_of(row: AccessRule) -> Target:
+    """Return the target of a rule in the book."""
+    network = parse_network(row.target) if row.first is not None else None
+    return Target(RuleKind(row.kind), row.target, network)
 
 
 def _is_plain(row: AccessRule) -> bool:
@@ -269,5 +295,5 @@ def _is_same(row: AccessRule, proposal: Proposal) -> bool:
     )
 
 
-def _lasts(row: AccessRule, until: datetime | None) -> bool:
-    return row.expires_at is None or (until is not None and row.expires_at >= until)
+def _lasts(expires_at: datetime | None, until: datetime | None) -> bool:
+    return expires_at is None or (until is not None and expires_at >= until)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from urllib.parse import unquote
 
 from tracking.engine.address import IPAddress
 from tracking.engine.rules import RuleAction, Target
 from tracking.models import AccessRule
+
+LONGEST = timedelta(days=3660)
 
 
 class BlockingError(ValueError):
@@ -47,6 +50,13 @@ class AlreadyBlockedError(BlockingError):
         self.rule = rule
 
 
+class AlreadyAllowedError(UnfitError):
+    """The target is allowed already, in the same way."""
+
+    def __init__(self, target: Target) -> None:
+        super().__init__("target", f"{target.text} is allowed already.")
+
+
 class NotBlockedError(BlockingError):
     """There is no such rule on this target; `rule` is a wider one that covers it, if any."""
 
@@ -72,3 +82,28 @@ class Proposal:
     def __post_init__(self) -> None:
         in_order = tuple(sorted({name.upper() for name in self.methods}))
         object.__setattr__(self, "methods", in_order)  # the one spelling of a set of methods
+
+
+def check_values(proposal: Proposal, now: datetime) -> None:
+    """Raises UnfitError for a value that no rule may have."""
+    check_expiry(proposal.expires_at, now)
+    if proposal.origin == AccessRule.Origin.AUTOMATIC and proposal.expires_at is None:
+        raise UnfitError("duration", "What is blocked automatically is blocked for some time.")
+    if proposal.path and not (proposal.path.startswith("/") and proposal.path.isprintable()):
+        raise UnfitError("path", "Write the beginning of a path, such as /shop/.")
+    if unquote(proposal.path) != proposal.path:
+        raise UnfitError("path", "Write the path as it reads when it is decoded, without %.")
+    if len(proposal.path) > 255:
+        raise UnfitError("path", "Write at most 255 characters.")
+    if not all(name.isascii() and name.isalpha() and len(name) <= 16 for name in proposal.methods):
+        raise UnfitError("methods", "Write names of methods, such as POST.")
+
+
+def check_expiry(expires_at: datetime | None, now: datetime) -> None:
+    """Raises UnfitError for a moment that is past, or too far away to be meant."""
+    if expires_at is None:
+        return
+    if expires_at <= now:
+        raise UnfitError("duration", "The rule would be over at once: write a time to come.")
+    if expires_at - now > LONGEST:
+        raise UnfitError("duration", "Write at most ten years, or none for until it is lifted.")
