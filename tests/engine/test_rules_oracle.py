@@ -1,4 +1,4 @@
-"""The decision is that of a reader who goes through the whole list, by the sentences of the design."""
+"""The decision is that of a reader who goes through the whole list, by the design's sentences."""
 
 from __future__ import annotations
 
