@@ -142,6 +142,7 @@ INSTALLED_APPS = [
 ]
 MIDDLEWARE = [
     "project.health.HealthMiddleware",
+    "project.cors.RefusalCorsMiddleware",
     "tracking.middleware.VisitMiddleware",
     "corsheaders.middleware.CorsMiddleware",
     "django.middleware.security.SecurityMiddleware",

@@ -5,11 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from asgiref.sync import async_to_sync
 from django.http import HttpResponse
-from django.test import Client
+from django.test import AsyncClient, Client
 from pytest_django import Settings
 
-from tracking import limiter
+from tracking import blocklist, limiter, policy
+from tracking.audit import COMMAND_LINE
+from tracking.engine.address import parse_network
+from tracking.engine.rules import Rule, RuleAction, target_of_network
+from tracking.proposals import Proposal
 from users.models import User
 
 pytestmark = pytest.mark.django_db
@@ -109,3 +114,51 @@ def test_preflights_are_on_record_and_never_limited(settings: Settings) -> None:
     answers = [preflight() for _ in range(20)]
     assert {answer.status_code for answer in answers} == {200}
     assert all("X-Request-ID" in answer.headers for answer in answers)
+
+
+@pytest.fixture
+def blocked() -> Client:
+    about = target_of_network(parse_network("203.0.113.7"))
+    blocklist.block(COMMAND_LINE, Proposal(target=about, action=RuleAction.BLOCK))
+    policy.refresh()
+    return Client(REMOTE_ADDR="203.0.113.7")
+
+
+@pytest.mark.parametrize("path", ["/graphql/", "/api/auth/login/", "/api/nothing/"])
+def test_a_front_end_can_read_that_its_user_is_blocked(blocked: Client, path: str) -> None:
+    answer = blocked.post(path, **QUESTION, headers={"origin": ORIGIN})
+    assert answer.status_code == 403
+    assert "IP_BLOCKED" in answer.content.decode()
+    assert answer["Access-Control-Allow-Origin"] == ORIGIN
+    assert "x-request-id" in listed(answer, "Access-Control-Expose-Headers")
+    assert {"origin", "accept"} <= listed(answer, "Vary")
+    assert "Access-Control-Allow-Credentials" not in answer
+
+
+def test_a_blocked_preflight_stays_refused(blocked: Client) -> None:
+    answer = blocked.options(
+        "/graphql/", headers={"origin": ORIGIN, "access-control-request-method": "POST"}
+    )
+    assert answer.status_code == 403
+    assert "X-Request-ID" in answer.headers
+
+
+@pytest.mark.parametrize(
+    ("path", "origin"),
+    [("/graphql/", "https://evil.example"), ("/graphql/", "https://["), ("/admin/", ORIGIN)],
+)
+def test_no_other_origin_and_no_other_page_reads_a_refusal(
+    blocked: Client, path: str, origin: str
+) -> None:
+    answer = blocked.post(path, **QUESTION, headers={"origin": origin})
+    assert answer.status_code == 403
+    assert not [name for name in answer.headers if name.lower().startswith("access-control")]
+
+
+def test_refusals_to_an_event_loop_carry_the_headers_too() -> None:
+    policy._rules.put("ADDRESS", "203.0.113.7", Rule(1, RuleAction.BLOCK))
+    answer = async_to_sync(AsyncClient().post)(
+        "/graphql/", **QUESTION, headers={"origin": ORIGIN}, REMOTE_ADDR="203.0.113.7"
+    )
+    assert answer.status_code == 403
+    assert answer["Access-Control-Allow-Origin"] == ORIGIN
