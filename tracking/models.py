@@ -7,9 +7,10 @@ from datetime import datetime
 from django.db import models
 from django.db.models.functions import Now
 
-from tracking.engine.address import IPNetwork
+from tracking.engine.address import IPAddress, IPNetwork, Scope, holding, network_of, scope_of
 from tracking.engine.limits import account_key
-from tracking.engine.rules import RuleAction, RuleKind, target_of_network
+from tracking.engine.place import Place
+from tracking.engine.rules import ANY_COUNTRY, RuleAction, RuleKind, target_of_network
 from tracking.engine.text import account_name
 from tracking.engine.verdict import VerdictKind
 from tracking.fields import AddressField, WordsField, bounds
@@ -134,9 +135,14 @@ class AccessRuleQuerySet(models.QuerySet["AccessRule"]):
 
     def covering(self, network: IPNetwork) -> AccessRuleQuerySet:
         """Rules about this network or one that holds it, an address standing for itself."""
-        lengths = range(network.prefixlen + 1)
-        holding = (network.supernet(new_prefix=length) for length in lengths)
-        return self.filter(target__in=[target_of_network(each).text for each in holding])
+        return self.filter(target__in=[target_of_network(each).text for each in holding(network)])
+
+    def about(self, address: IPAddress, place: Place) -> AccessRuleQuerySet:
+        """Rules about an address, a network that holds it, or its country or system."""
+        texts = [target_of_network(each).text for each in holding(network_of(address, 128))]
+        if scope_of(address) is Scope.GLOBAL:
+            texts += [ANY_COUNTRY, place.country or "", f"AS{place.asn}"]
+        return self.filter(target__in=texts)
 
     def inside(self, network: IPNetwork) -> AccessRuleQuerySet:
         """Rules about this network or a part of it."""
@@ -197,6 +203,36 @@ class AccessRule(models.Model):
 
     def is_live(self, now: datetime) -> bool:
         return self.ended_at is None and (self.expires_at is None or now < self.expires_at)
+
+
+class BlockedIP(AccessRule):
+    """A rule that blocks an address or a network, as the admin lists it."""
+
+    class Meta:
+        proxy = True
+        default_permissions = ()
+        verbose_name = "blocked IP"
+        verbose_name_plural = "Blocked IPs"
+
+
+class AllowedTarget(AccessRule):
+    """A rule that allows, as the admin lists it."""
+
+    class Meta:
+        proxy = True
+        default_permissions = ()
+        verbose_name = "allowed target"
+        verbose_name_plural = "Allowed"
+
+
+class BlockedPlace(AccessRule):
+    """A rule that blocks a country or an autonomous system, as the admin lists it."""
+
+    class Meta:
+        proxy = True
+        default_permissions = ()
+        verbose_name = "blocked country or network"
+        verbose_name_plural = "Countries and networks (ASN)"
 
 
 class LoginAttemptQuerySet(models.QuerySet["LoginAttempt"]):

@@ -60,6 +60,12 @@ class Entry:
     problem: str = ""
 
 
+def format_of(name: str) -> str:
+    """Return the format that a file's name tells, plain if none."""
+    _, dot, ending = name.lower().rpartition(".")
+    return ending if dot and ending in READABLE else "plain"
+
+
 def read(file_format: str, lines: Lines, defaults: Defaults) -> Iterator[Entry]:
     """Yield what each line proposes. Raises FileError for what has no lines to speak of."""
     if file_format == "plain":

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import enum
 import ipaddress
+from collections.abc import Iterator
 from functools import lru_cache
 
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -122,6 +123,12 @@ def network_of(address: IPAddress, ipv6_prefix: int = 64) -> IPNetwork:
     if address.version == 4:
         return ipaddress.IPv4Network(int(address))
     return ipaddress.IPv6Network((int(address), ipv6_prefix), strict=False)
+
+
+def holding(network: IPNetwork) -> Iterator[IPNetwork]:
+    """Yield the networks that hold a network, from that of all addresses to itself."""
+    for length in range(network.prefixlen + 1):
+        yield network.supernet(new_prefix=length)
 
 
 @lru_cache(maxsize=4096)
