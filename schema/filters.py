@@ -218,8 +218,13 @@ def _path(asked: PathFilter) -> Iterator[Q]:
         start = searchable(asked.starts_with, "path.startsWith")
         yield Q(Exact(StrIndex(F("path"), _text(start)), 1)) if start else Q()
     if _given(asked.contains):
-        part = searchable(asked.contains, "path.contains")
-        yield Q(GreaterThan(StrIndex(F("path"), _text(part)), 0)) if part else Q()
+        yield containing("path", asked.contains, "path.contains")
+
+
+def containing(column: str, text: str, name: str) -> Q:
+    """Return the condition that a column holds a text; raises Refusal naming the argument."""
+    part = searchable(text, name)
+    return Q(GreaterThan(StrIndex(F(column), _text(part)), 0)) if part else Q()
 
 
 def _word(column: str, word: str, name: str) -> Q:

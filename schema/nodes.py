@@ -15,12 +15,14 @@ from schema.audit import entries_by_id
 from schema.errors import bad_input
 from schema.ids import read_id, wrong_id
 from schema.requests import requests_by_id
+from schema.rules import rules_by_id
 
 MOST_IDS = 100
 
 # How the things of each type are fetched. Each entry asks for the permission its list asks for.
 NODES: Mapping[str, Callable[[Info, Iterable[int]], Mapping[int, Any]]] = {
     "RequestLog": requests_by_id,
+    "AccessRule": rules_by_id,
     "LoginAttempt": attempts_by_id,
     "AuditEntry": entries_by_id,
     "User": users_by_id,

@@ -14,9 +14,14 @@ from users.models import User
 
 # The ready-made groups, made and kept up to date after each `migrate`. Each has what stands before.
 ROLES: dict[str, tuple[str, ...]] = {
-    "viewer": ("tracking.view_requestlog",),
+    "viewer": ("tracking.view_requestlog", "tracking.view_accessrule"),
     "analyst": ("tracking.view_loginattempt", "tracking.view_auditentry", "tracking.reset_limit"),
-    "administrator": ("users.view_user", "users.change_user"),
+    "administrator": (
+        "tracking.add_accessrule",
+        "tracking.change_accessrule",
+        "users.view_user",
+        "users.change_user",
+    ),
 }
 
 

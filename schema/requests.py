@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import enum
 from base64 import b64encode
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from time import monotonic
 from typing import Annotated, Any
@@ -23,6 +23,7 @@ from schema.budget import budget_of, within_budget
 from schema.filters import RequestLogFilter, VerdictKind, matching
 from schema.keyset import DEFAULT_PAGE, LARGEST_PAGE, Page, cursor_writer, paging, read_page
 from schema.permissions import require
+from schema.rules import LARGEST_INT, AccessRule, RuleBatch
 from schema.scalars import CountryCode, IPAddress
 from tracking.models import RequestLog as Row
 from tracking.timebudget import OutOfTime
@@ -30,7 +31,6 @@ from tracking.timebudget import OutOfTime
 PERMISSION = "tracking.view_requestlog"
 MOST_COUNTED = 10_000
 COUNT_SECONDS = 0.01  # counting makes no page more than five times as dear
-LARGEST_INT = 2**31 - 1  # of GraphQL's Int
 NARROW = "narrow the filter, best with `at`, `address` or `network`, and leave out `path.contains`"
 
 SIZES = f"1 to {LARGEST_PAGE}; {DEFAULT_PAGE} when neither first nor last is given"
@@ -39,7 +39,7 @@ SIZES = f"1 to {LARGEST_PAGE}; {DEFAULT_PAGE} when neither first nor last is giv
 COLUMNS = (
     "at", "id", "address", "method", "host", "path", "query", "status", "duration_ms", "country",
     "city", "asn", "username", "user_agent", "referer", "request_id", "operations", "verdict",
-    "limit", "tags", "source",
+    "limit", "tags", "source", "rule_id",
 )  # fmt: skip
 
 
@@ -93,14 +93,26 @@ class RequestLog(relay.Node):
     source: str = strawberry.field(
         description="Where the row came from: live, or the name of an ingested log."
     )
+    rule_pk: strawberry.Private[int | None]
+    rules: strawberry.Private[RuleBatch]
+
+    @strawberry.field(
+        description="The rule that decided, or would have; null where none did. Needs the"
+        " permission tracking.view_accessrule."
+    )
+    def rule(self, info: Info) -> AccessRule | None:
+        return self.rules.get(info, self.rule_pk)
 
     @classmethod
-    def of(cls, values: tuple[Any, ...]) -> RequestLog:
-        """Return the node of one row's COLUMNS; empty text means unknown where null is allowed."""
+    def of(cls, values: tuple[Any, ...], rules: RuleBatch) -> RequestLog:
+        """Return the node of one row's COLUMNS; empty text means unknown where null is allowed.
+
+        `rules` are those of all rows of the page.
+        """
         (
             at, pk, address, method, host, path, query, status, duration_ms, country,
             city, asn, username, user_agent, referer, request_id, operations, verdict,
-            limit, tags, source,
+            limit, tags, source, rule,
         ) = values  # fmt: skip
         return cls(
             pk=pk,
@@ -125,7 +137,15 @@ class RequestLog(relay.Node):
             limit=limit or None,
             tags=tags,
             source=source,
+            rule_pk=rule,
+            rules=rules,
         )
+
+    @classmethod
+    def page(cls, rows: Sequence[tuple[Any, ...]]) -> list[RequestLog]:
+        """Return the nodes of rows that are shown together."""
+        rules = RuleBatch(values[-1] for values in rows)
+        return [cls.of(values, rules) for values in rows]
 
 
 @strawberry.type(description="A request in its place in the list.")
@@ -172,8 +192,8 @@ def connection(page: Page, rows: QuerySet[Row], seconds: float) -> RequestLogCon
     """Return a page as GraphQL shows it; `seconds` is what reading it took."""
     write = cursor_writer()
     edges = [
-        RequestLogEdge(cursor=write(values[0], values[1]), node=RequestLog.of(values))
-        for values in page.rows
+        RequestLogEdge(cursor=write(node.at, node.pk), node=node)
+        for node in RequestLog.page(page.rows)
     ]
     return RequestLogConnection(
         edges=edges,
@@ -193,7 +213,7 @@ def requests_by_id(info: Info, pks: Iterable[int]) -> dict[int, RequestLog]:
     """Return the requests that exist among the primary keys; they need the list's permission."""
     require(info, PERMISSION)
     found = Row.objects.filter(pk__in=list(pks)).values_list(*COLUMNS)
-    return {values[1]: RequestLog.of(values) for values in found}
+    return {node.pk: node for node in RequestLog.page(list(found))}
 
 
 @strawberry.enum(description="What the list of requests can be ordered by.")

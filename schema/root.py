@@ -17,10 +17,14 @@ from schema.accounts import AccountMutations, AccountQueries
 from schema.attempts import LoginAttemptQueries
 from schema.audit import AuditQueries
 from schema.authentication import AuthenticationMutations
+from schema.blocking import BlockingMutations
 from schema.errors import USER_ERRORS
+from schema.guards import GUARD_ERRORS
 from schema.nodes import NodeQueries
 from schema.ratelimits import RateLimitMutations, RateLimitQueries
+from schema.regions import RegionMutations
 from schema.requests import RequestQueries
+from schema.rules import RuleQueries
 from schema.scalars import SCALARS
 from schema.server import ServerQueries
 from schema.sessions import SessionMutations, SessionQueries
@@ -66,6 +70,7 @@ class Query(
     SessionQueries,
     RequestQueries,
     StatisticsQueries,
+    RuleQueries,
     LoginAttemptQueries,
     AuditQueries,
     RateLimitQueries,
@@ -76,14 +81,21 @@ class Query(
 
 
 @strawberry.type(description="What can be changed.")
-class Mutation(AuthenticationMutations, SessionMutations, AccountMutations, RateLimitMutations):
+class Mutation(
+    AuthenticationMutations,
+    SessionMutations,
+    AccountMutations,
+    BlockingMutations,
+    RegionMutations,
+    RateLimitMutations,
+):
     """Each noun brings its own fields."""
 
 
 schema = Schema(
     query=Query,
     mutation=Mutation,
-    types=USER_ERRORS,
+    types=(*USER_ERRORS, *GUARD_ERRORS),
     extensions=[PreparedDocument],
     config=StrawberryConfig(scalar_map=SCALARS, disable_field_suggestions=not settings.DEBUG),
 )

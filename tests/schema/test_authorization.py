@@ -20,7 +20,12 @@ from schema.permissions import ROLES
 from schema.root import schema
 from tests.schema.record import record, row
 from tests.users.front import RIGHT, ask, log_in
-from tracking.models import AuditEntry, LoginAttempt
+from tracking import blocklist
+from tracking.audit import COMMAND_LINE
+from tracking.engine.address import parse_network
+from tracking.engine.rules import RuleAction, target_of_asn, target_of_country, target_of_network
+from tracking.models import AccessRule, AuditEntry, LoginAttempt
+from tracking.proposals import Proposal
 from users.models import User
 
 pytestmark = pytest.mark.django_db
@@ -55,6 +60,25 @@ QUESTIONS = {
     "nodes LoginAttempt": '{ nodes(ids: ["ATTEMPT"]) { id } }',
     "node AuditEntry": '{ node(id: "ENTRY") { id } }',
     "nodes AuditEntry": '{ nodes(ids: ["ENTRY"]) { id } }',
+    "accessRules": "{ accessRules { nodes { target } } }",
+    "blockedIps": "{ blockedIps { nodes { target } } }",
+    "node AccessRule": '{ node(id: "RULE") { id } }',
+    "nodes AccessRule": '{ nodes(ids: ["RULE"]) { id } }',
+    "blockIp": 'blockIp(input: {address: "198.51.100.9"})',
+    "blockIp with force": 'blockIp(input: {address: "8.0.0.0/7", force: true})',
+    "blockIp dryRun": 'blockIp(input: {address: "198.51.100.9", dryRun: true})',
+    "unblockIp": 'unblockIp(input: {address: "BLOCKED_IP"})',
+    "blockIps": 'blockIps(input: {addresses: ["198.51.100.9"]})',
+    "unblockIps": 'unblockIps(input: {addresses: ["BLOCKED_IP"]})',
+    "allowIp": 'allowIp(input: {address: "198.51.100.9"})',
+    "disallowIp": 'disallowIp(input: {address: "ALLOWED_IP"})',
+    "blockCountry": 'blockCountry(input: {country: "DE"})',
+    "unblockCountry": 'unblockCountry(input: {country: "BLOCKED_COUNTRY"})',
+    "allowCountry": 'allowCountry(input: {country: "DE"})',
+    "disallowCountry": 'disallowCountry(input: {country: "ALLOWED_COUNTRY"})',
+    "allowOnlyCountries": 'allowOnlyCountries(input: {countries: ["DE"]})',
+    "blockAsn": "blockAsn(input: {asn: 64496})",
+    "unblockAsn": "unblockAsn(input: {asn: BLOCKED_ASN})",
     "signup": 'signup(input: {username: "new", password: "RIGHT"})',
     "login": 'login(input: {username: "other", password: "RIGHT"})',
     "refreshToken": 'refreshToken(input: {refreshToken: "REFRESH"})',
@@ -160,6 +184,7 @@ def world() -> dict[str, str]:
     [request] = record(row())
     entry = AuditEntry.objects.create(at=timezone.now(), actor="x", action="x", target="x")
     superuser = global_id("User", User.objects.create_superuser("mighty"))
+    rules = book()
     return {
         "OWN_USER": superuser,
         "OWN_SESSION": session_of(other),
@@ -170,6 +195,24 @@ def world() -> dict[str, str]:
         "REQUEST": global_id("RequestLog", request),
         "ATTEMPT": global_id("LoginAttempt", LoginAttempt.objects.get(account="other")),
         "ENTRY": global_id("AuditEntry", entry),
+        "RULE": global_id("AccessRule", rules["BLOCKED_IP"]),
+        **{name: rule.target.removeprefix("AS") for name, rule in rules.items()},
+    }
+
+
+def book() -> dict[str, AccessRule]:
+    """Make one rule of each kind that a mutation lifts."""
+    block, allow = RuleAction.BLOCK, RuleAction.ALLOW
+    targets = {
+        "BLOCKED_IP": (block, target_of_network(parse_network("198.51.100.77"))),
+        "ALLOWED_IP": (allow, target_of_network(parse_network("198.51.100.78"))),
+        "BLOCKED_COUNTRY": (block, target_of_country("FR")),
+        "ALLOWED_COUNTRY": (allow, target_of_country("BE")),
+        "BLOCKED_ASN": (block, target_of_asn(64497)),
+    }
+    return {
+        name: blocklist.block(COMMAND_LINE, Proposal(target=target, action=action))
+        for name, (action, target) in targets.items()
     }
 
 
