@@ -13,23 +13,27 @@ import html
 import re
 import unicodedata
 from base64 import b64decode
-from collections.abc import Iterable
+from collections.abc import Iterator
 from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import unquote
 
 from tracking.engine.families import (
+    CODE_INJECTION,
+    COMMAND_INJECTION,
     FAMILIES,
     KNOWN_EXPLOIT,
     NOT_HTTP,
     OPEN_PROXY,
+    PATH_TRAVERSAL,
     SCANNER_AGENT,
+    SQL_INJECTION,
 )
-from tracking.engine.payloads import CHECKS
+from tracking.engine.payloads import CHECKS, Check, Search
 from tracking.engine.probes import AGENTS, probes
 from tracking.engine.text import normal_path
 
-LONGEST = 4096  # characters of path and query together; of a longer text both ends are looked at
+LONGEST = 2048  # characters of path and query together; of a longer text both ends are looked at
 LONGEST_HEADER = 1024
 LONGEST_CACHED = 256
 NOT_FOUND = frozenset({404, 410})
@@ -37,15 +41,27 @@ NOT_FOUND = frozenset({404, 410})
 _MOST_DECODINGS = 4  # the second to fourth are for those who hope that a proxy decodes too
 _ORDER = {family.name: place for place, family in enumerate(FAMILIES)}
 
-# Letters, digits and what ordinary paths and queries are made of; the checks whose literal has
-# nothing else are few.
-_ORDINARY = re.compile(r"[a-z0-9/_.\-=&~:,@ +]*")
-_PLAIN_CHECKS = tuple(check for check in CHECKS if _ORDINARY.fullmatch(check[0]))
+# What ordinary paths are made of, and what ordinary queries are made of besides. Of such text
+# only the checks can say something whose literal has nothing else in it.
+_PATH = re.compile(r"[a-z0-9/_.\-~,+@]*")
+_TELLING_PATH = ("..", "/etc/", "/proc/")
+_ORDINARY = re.compile(r"[a-z0-9/_.\-~,+@=&?: ]*")
+_ORDINARY_CHECKS = tuple(check for check in CHECKS if _ORDINARY.fullmatch(check[0]))
+# What databases make of comments, and shells of quotes, concerns these alone.
+_DATABASE_CHECKS = tuple(
+    check for check in CHECKS if check[1] in {SQL_INJECTION.name, CODE_INJECTION.name}
+)
+_SHELL_CHECKS = tuple(
+    check for check in CHECKS if check[1] in {COMMAND_INJECTION.name, PATH_TRAVERSAL.name}
+)
+_PERCENT = re.compile(r"%[0-9A-Fa-f]{2}")
 _ESCAPE = re.compile(
     r"(?:%u|\\u)([0-9a-f]{4})|\\u\{0{0,6}([0-9a-f]{2,5})\}|\\x([0-9a-f]{2})", re.IGNORECASE
 )
 _ENTITY = re.compile(r"&(?:#(?:x[0-9a-f]{1,64}|[0-9]{1,64});?|[a-z]{2,8};)", re.IGNORECASE)
 _OVERLONG = re.compile("[\udcc0\udcc1]([\udc80-\udcbf])")  # UTF-8 that uses two bytes for ASCII
+# Letters in circles, wide ones, bold ones.
+_DISGUISED = re.compile("[\u249c-\u24e9\uff01-\uff5e\U0001d400-\U0001d7ff]")
 _INVISIBLE = re.compile("[\u00ad\u200b-\u200f\u2028-\u202e\u2060-\u2064\ufeff\ud800-\udfff]")
 _CONTROL = re.compile("[\x00-\x08\x0e-\x1f\x7f]")
 _SPACES = re.compile(r"[ \t\x0b\x0c\xa0]{2,}|[\t\x0b\x0c\xa0]")
@@ -110,7 +126,7 @@ def _target(path: str, query: str) -> _Found:
     target = (f"{path}?{query}" if query else path).replace("+", " ")
     always = _payloads(_both_ends(target, LONGEST))
     absent: set[str] = set()
-    for family, when_absent in probes(normal_path(path)):
+    for family, when_absent in probes(normal_path(path[:LONGEST])):
         (absent if when_absent else always).add(family.name)
     return _Found(frozenset(always), frozenset(absent)) if always or absent else _NOTHING
 
@@ -137,7 +153,9 @@ def _referer(referer: str) -> frozenset[str]:
         text = referer[:LONGEST_HEADER].lower()
         if not any(sign in text for sign in '<>"'):
             return frozenset()
-        return frozenset(_checked([text]))
+        found: set[str] = set()
+        _check(text, CHECKS, found)
+        return frozenset(found)
     return frozenset(_header(referer))
 
 
@@ -152,31 +170,33 @@ def _both_ends(text: str, longest: int) -> str:
 
 def _payloads(sent: str) -> set[str]:
     decoded = _decoded(sent)
-    lower = decoded.lower()
-    texts = [lower] if _ORDINARY.fullmatch(lower) else _forms(lower)
-    texts += map(_squeezed, _from_base64(decoded))
-    return _checked(texts)
-
-
-def _checked(texts: Iterable[str]) -> set[str]:
     found: set[str] = set()
-    for text in texts:
-        checks = _PLAIN_CHECKS if _ORDINARY.fullmatch(text) else CHECKS
-        for literal, family, search in checks:
-            if literal in text and family not in found and search(text):
-                found.add(family)
+    for text, checks in _forms(decoded.lower()):
+        _check(text, checks, found)
+    for text in _from_base64(decoded):
+        _check(_squeezed(text.lower()), CHECKS, found)
     return found
+
+
+def _check(text: str, checks: tuple[Check, ...], found: set[str]) -> None:
+    """Add the families of the payloads in a text."""
+    tried: set[Search] = set()
+    for literal, family, search in checks:
+        if literal in text and family not in found and search not in tried:
+            tried.add(search)
+            if search(text):
+                found.add(family)
 
 
 def _decoded(text: str) -> str:
     """Return text with every escape undone that some server undoes."""
     for _ in range(_MOST_DECODINGS):
-        if "%" not in text:
+        if not _PERCENT.search(text):
             break
         text = unquote(text, errors="surrogateescape")
     if not text.isascii():
         text = _OVERLONG.sub(lambda two: chr(ord(two[0][0]) % 2 << 6 | ord(two[1]) & 0x3F), text)
-        text = _INVISIBLE.sub("", unicodedata.normalize("NFKC", text))[:LONGEST]
+        text = _INVISIBLE.sub("", _DISGUISED.sub(_undisguised, text))
     if "\\" in text or "%u" in text.lower():
         text = _ESCAPE.sub(_character, text)
     if "&" in text:
@@ -184,25 +204,33 @@ def _decoded(text: str) -> str:
     return text
 
 
+def _undisguised(letter: re.Match[str]) -> str:
+    return unicodedata.normalize("NFKC", letter[0])
+
+
 def _character(escape: re.Match[str]) -> str:
     code = int(escape[1] or escape[2] or escape[3], 16)
     return chr(code) if code < 0x110000 else ""
 
 
-def _forms(lower: str) -> list[str]:
-    """Return the texts that databases and shells may make of one."""
+def _forms(lower: str) -> Iterator[tuple[str, tuple[Check, ...]]]:
+    """Yield what others may make of a text, each with the checks that may say something of it."""
+    if _PATH.fullmatch(lower) and not any(word in lower for word in _TELLING_PATH):
+        return
+    if _ORDINARY.fullmatch(lower):
+        yield lower, _ORDINARY_CHECKS
+        return
     squeezed = _squeezed(lower)
-    forms = [squeezed]
-    if "/*" in squeezed:
-        forms.append(_MARKED_COMMENT.sub(" ", _COMMENT.sub(" ", squeezed)))
+    yield squeezed, CHECKS
+    if "*/" in squeezed:
+        yield _MARKED_COMMENT.sub(" ", _COMMENT.sub(" ", squeezed)), _DATABASE_CHECKS
     bare = _SHELL_NOISE.sub(lambda noise: " " if "ifs" in noise[0] else "", squeezed)
     if bare != squeezed:
-        forms.append(bare)
-    return forms
+        yield bare, _SHELL_CHECKS
 
 
-def _squeezed(text: str) -> str:
-    text = text.lower().replace("\r\n", "\n").replace("\r", "\n")
+def _squeezed(lower: str) -> str:
+    text = lower.replace("\r\n", "\n").replace("\r", "\n")
     return _SPACES.sub(" ", _CONTROL.sub("", text))
 
 
