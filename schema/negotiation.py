@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from functools import lru_cache
 
 from django.http.request import MediaType
@@ -18,7 +19,7 @@ def preferred(accept: str, offered: Sequence[str]) -> str | None:
     the one offered first. Parameters other than q are ignored: every answer is UTF-8.
     https://www.rfc-editor.org/rfc/rfc9110#section-12.5.1
     """
-    ranges = [MediaType(text) for text in accept.lower().split(",")[:MOST_RANGES] if text.strip()]
+    ranges = list(read(accept.lower().split(",")[:MOST_RANGES]))
     best: tuple[float, int, int] = (0.0, 0, 0)
     chosen = None
     for media_type in offered:
@@ -34,6 +35,14 @@ def preferred(accept: str, offered: Sequence[str]) -> str | None:
         if rank[1] > 0 and standing > best:
             best, chosen = standing, media_type
     return chosen
+
+
+def read(texts: Sequence[str]) -> Iterator[MediaType]:
+    """Yield the ranges that can be read; one with a parameter in no known encoding cannot."""
+    for text in texts:
+        if text.strip():
+            with suppress(ValueError):
+                yield MediaType(text)
 
 
 def match(media_range: MediaType, media_type: str) -> int:
