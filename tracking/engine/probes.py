@@ -34,11 +34,14 @@ _EXPLOITS = (
     "/device.rsp", "/api/jsonws/invoke", "/struts2-showcase", "/_profiler/phpinfo",
     "/_profiler/open", "/phpmyadmin/scripts/setup.php", "/pma/scripts/setup.php", "/cgi-bin/php",
     "/cgi-bin/php4", "/cgi-bin/php5", "/cgi-bin/php-cgi", "/php-cgi/php-cgi.exe",
-    "/cgi-bin/test-cgi", "/dvr/cmd", "/cgi-bin/nobody", "/nmaplowercheck", "/evox/about",
-    "/currentsetting.htm", "/getcfg.php", "/id-pools/executecommand", "/rpc2", "/text-inline.vm",
-    "/programexport", "/wizard.fcgi", "/uploadova", "/.js.map", "/upgrademysqlstatus", "/diag_form",
-    "/sdwan/nitro", "/cmd,", "/flash/addcrypted2", "/ieshostedsurvey.jsp",
+    "/cgi-bin/test-cgi", "/dvr/cmd", "/cgi-bin/nobody", "/evox/about", "/currentsetting.htm",
+    "/getcfg.php", "/id-pools/executecommand", "/rpc2", "/text-inline.vm", "/programexport",
+    "/wizard.fcgi", "/uploadova", "/.js.map", "/upgrademysqlstatus", "/diag_form", "/sdwan/nitro",
+    "/cmd,", "/flash/addcrypted2", "/ieshostedsurvey.jsp",
     "/ajax/render/widget_tabbedcontainer_tab_panel", "/cgi-bin/luci/locale", "/password.htm",
+    "/finishsetup.action", "/setupstart.action", "/console.portal", "/tmunblock.cgi",
+    "/hndunblock.cgi", "/ctrlt", "/wanipcn.xml", "/editblackandwhitelist", "/nice ports,",
+    "/+cscot+",
 )  # fmt: skip
 
 # Files that are served by mistake only.
@@ -56,7 +59,7 @@ _LEAKS = (
     "/wp-config.php~", "/wp-config.bak", "/wp-config.txt", "/web.config.bak",
     "/wp-content/debug.log", "/config.php.bak", "/configuration.php.bak", "/settings.php.bak",
     "/web-inf", "/meta-inf", "/storage/logs/laravel.log", "/actuator/heapdump", "/actuator/env",
-    "/actuator/configprops", "/ntuser.dat", "/proftpdpasswd",
+    "/actuator/configprops", "/ntuser.dat", "/proftpdpasswd", "/wp-config.php",
 )  # fmt: skip
 
 # Some people publish such a file; who asks where there is none is guessing.
@@ -73,9 +76,9 @@ _PUBLIC = (".well-known", ".auth", ".netlify", ".rum", ".attachments", ".proxy")
 
 # Administration of software; who runs it gets an answer, and is not told.
 _ADMINISTRATION = (
-    "/wp-login.php", "/wp-admin", "/wp-signup.php", "/xmlrpc.php", "/wp-config.php",
-    "/wlwmanifest.xml", "/administrator", "/admin.php", "/admin.asp", "/admin.aspx", "/admin.cgi",
-    "/admin.jsp", "/administrator.php", "/admin/config.php", "/admin/login.php", "/admin/index.php",
+    "/wp-login.php", "/wp-admin", "/wp-signup.php", "/xmlrpc.php", "/wlwmanifest.xml",
+    "/administrator", "/admin.php", "/admin.asp", "/admin.aspx", "/admin.cgi", "/admin.jsp",
+    "/administrator.php", "/admin/config.php", "/admin/login.php", "/admin/index.php",
     "/adminer.php", "/adminer", "/phpmyadmin", "/phpmyadmin2", "/phpmyadmin4", "/pma", "/myadmin",
     "/mysqladmin", "/mysql-admin", "/dbadmin", "/sqladmin", "/phppgadmin", "/sqlmanager", "/websql",
     "/mysqlmanager", "/manager/html", "/host-manager", "/jmx-console", "/web-console",
@@ -87,7 +90,10 @@ _ADMINISTRATION = (
     "/cgi-bin", "/_ignition", "/vendor/phpunit", "/tmui", "/mgmt/shared", "/geoserver", "/struts",
     "/elfinder", "/joomla", "/user/soapcaller.bs", "/druid", "/nacos", "/solr", "/boafrm",
     "/stalker_portal", "/mifs", "/sdk/weblanguage", "/hp/device", "/wp-includes/wlwmanifest.xml",
-    "/wp-json/wp/v2/users", "/cacti", "/_fragment", "/zabbix",
+    "/wp-json/wp/v2/users", "/cacti", "/_fragment", "/zabbix", "/remote_agent.php",
+    "/ghost/api/admin", "/webtools/control", "/adminpanel", "/admin-panel", "/admincp",
+    "/admin_area", "/controlpanel", "/webadmin", "/siteadmin", "/phpldapadmin", "/pgadmin",
+    "/pgadmin4", "/phpmyadmin3", "/php-my-admin", "/phpmyadmin-old", "/phpma", "/sqlweb",
 )  # fmt: skip
 
 _WEB_SHELLS = frozenset({
@@ -163,7 +169,7 @@ def probes(path: str) -> Iterator[tuple[Family, bool]]:
 def _named(name: str, folder: str) -> Iterator[tuple[Family, bool]]:
     """Yield what the name of a file in a folder tells."""
     stem, _, extension = name.rpartition(".")
-    if name.startswith("w00tw00t"):
+    if name.startswith(("w00tw00t", "nmaplowercheck")):
         yield KNOWN_EXPLOIT, False
     elif extension in _SCRIPTS:
         if stem in _WEB_SHELLS:

@@ -38,6 +38,7 @@ LONGEST_HEADER = 1024
 LONGEST_CACHED = 256
 NOT_FOUND = frozenset({404, 410})
 
+_ENOUGH = 4  # families in one text: more tell nothing more
 _MOST_DECODINGS = 4  # the second to fourth are for those who hope that a proxy decodes too
 _ORDER = {family.name: place for place, family in enumerate(FAMILIES)}
 
@@ -186,6 +187,8 @@ def _check(text: str, checks: tuple[Check, ...], found: set[str]) -> None:
             tried.add(search)
             if search(text):
                 found.add(family)
+                if len(found) >= _ENOUGH:
+                    return
 
 
 def _decoded(text: str) -> str:
@@ -222,8 +225,9 @@ def _forms(lower: str) -> Iterator[tuple[str, tuple[Check, ...]]]:
         return
     squeezed = _squeezed(lower)
     yield squeezed, CHECKS
-    if "*/" in squeezed:
-        yield _MARKED_COMMENT.sub(" ", _COMMENT.sub(" ", squeezed)), _DATABASE_CHECKS
+    if "*/" in squeezed or "\n" in squeezed:
+        line = _MARKED_COMMENT.sub(" ", _COMMENT.sub(" ", squeezed.replace("\n", " ")))
+        yield _SPACES.sub(" ", line), _DATABASE_CHECKS
     bare = _SHELL_NOISE.sub(lambda noise: " " if "ifs" in noise[0] else "", squeezed)
     if bare != squeezed:
         yield bare, _SHELL_CHECKS

@@ -39,9 +39,9 @@ COMMANDS = (
     Payload(
         COMMAND_INJECTION,
         "/?x=1;id",
-        (";", "|", "`"),
+        (";", "|", "`", "\n"),
         r"[;|]{1,2} ?(?:ls|pwd)[;|`#]|=[\w.]{0,32}(?:[;|] |`)(?:id|ls|env|pwd|dir)(?:$|[&;|`#])"
-        r"|=[\d.]{1,16};(?:id|ls|env|pwd)(?:$|&)",
+        r"|=[\d.]{1,16}(?:;|(?<=\.\d)\|{1,2}|\n) ?(?:id|ls|env|pwd)(?:$|&)",
     ),
     # A value that begins with the end of a command.
     Payload(

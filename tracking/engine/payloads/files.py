@@ -6,10 +6,10 @@ from tracking.engine.families import PATH_TRAVERSAL
 from tracking.engine.payloads.payload import NAMED, Payload
 
 _SYSTEM_FILE = (
-    r"(?:etc/+(?:passwd|shadow|group|hosts|issue|hostname|crontab|sudoers|master\.passwd|motd"
+    r"(?:etc/{1,16}(?:passwd|shadow|group|hosts|issue|hostname|crontab|sudoers|master\.passwd|motd"
     r"|mysql|apache2|httpd|nginx|ssh|fstab|subuid|environment)"
-    r"|proc/+(?:self|version|\d|cpuinfo|net)|boot\.ini|win\.ini|php\.ini|system\.ini"
-    r"|windows/+system32|winnt/|web-inf|meta-inf|\.ssh/|id_rsa|\.bash_history|\.history"
+    r"|proc/{1,16}(?:self|version|\d|cpuinfo|net)|boot\.ini|win\.ini|php\.ini|system\.ini"
+    r"|windows[/\\]{1,4}system32|winnt/|web-inf|meta-inf|\.ssh/|id_rsa|\.bash_history|\.history"
     r"|wp-config\.php|web\.config|httpd\.conf|access[._]log|sys/class|var/log/|ntuser\.dat)"
 )
 
@@ -46,7 +46,7 @@ FILES = (
         PATH_TRAVERSAL,
         "/@fs/etc/passwd",
         ("/etc/", "/proc/"),
-        r"^[^?=]{0,256}/(?:etc/+(?:passwd|shadow|master\.passwd)|proc/+self/)",
+        r"^[^?=]{0,256}/(?:etc/{1,16}(?:passwd|shadow|master\.passwd)|proc/{1,16}self/)",
     ),
     Payload(
         PATH_TRAVERSAL,

@@ -99,12 +99,19 @@ PROTOCOLS = (
         KNOWN_EXPLOIT,
         r"/index.php?s=/index/\think\app/invokefunction",
         ("think",),
-        r"[?&]s=.{0,32}\\think\\",
+        r"[?&]s=.{0,32}[\\/]think\\",
+    ),
+    # One address for whoever checks the path, another for whoever serves it.
+    Payload(
+        KNOWN_EXPLOIT,
+        "/hax?jsp=/app/rest/server;.jsp",
+        (";.jsp", "v1;v1", "index.php?.php/"),
+        r";\.jsp|/v1;v1/|index\.php\?\.php/",
     ),
     Payload(
         KNOWN_EXPLOIT,
         "/setup.php?todo=syscmd&cmd=ls",
-        ("poller_id", "todo=syscmd"),
-        r"poller_id=[^&]{0,16}[;|`$]|todo=syscmd",
+        ("poller_id", "todo=syscmd", "?--env="),
+        r"poller_id=[^&]{0,16}[;|`$]|todo=syscmd|\?--env=",
     ),
 )

@@ -7,7 +7,7 @@ tells nothing.
 from __future__ import annotations
 
 from tracking.engine.families import LOOKUP_INJECTION, TEMPLATE_INJECTION
-from tracking.engine.payloads.payload import START, Payload
+from tracking.engine.payloads.payload import NAMED, Payload
 
 TEMPLATES = (
     Payload(
@@ -50,7 +50,7 @@ TEMPLATES = (
         "/?x={$smarty.version}",
         ("smarty", "{php}", "[php]", "{%", "#set", "$class."),
         r"\{\$smarty\.|[{\[]php[}\]]"
-        rf"|(?:{START}|['\"}}]) ?\{{% ?(?:import|include|extends|for|set"
+        rf"|(?:{NAMED}|['\"}}]) ?\{{% ?(?:import|include|extends|for|set"
         r"|if|debug|raw|macro|from|with)\b|#set ?\(\$|\$class\.inspect",
     ),
     # Log4j and Commons Text look up and nest; no other text does.
