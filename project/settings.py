@@ -102,6 +102,7 @@ try:
     TRACKING_UNKNOWN_COUNTRY = env.str(
         "UNKNOWN_COUNTRY", "exempt", validate=validate.OneOf(["exempt", "any"])
     )
+    TRACKING_SIGNATURES = env.bool("SIGNATURES", True)
     TRACKING_REDIS_URL = env.str("REDIS_URL", "", validate=redis_url)
     TRACKING_LIMITS = limit_changes(env)
 except EnvValidationError as error:

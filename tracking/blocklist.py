@@ -42,9 +42,9 @@ class Allowance:
     shadowing: list[AccessRule]
 
 
-def block(actor: Actor, proposal: Proposal) -> AccessRule:
+def block(actor: Actor, proposal: Proposal, now: datetime | None = None) -> AccessRule:
     """Make a rule that blocks. Raises BlockingError, and then nothing is changed."""
-    with _book(actor, [proposal.target]) as (book, version):
+    with _book(actor, [proposal.target], now) as (book, version):
         return _add(book, version, proposal)
 
 
@@ -211,9 +211,11 @@ def facts(row: AccessRule) -> dict[str, Any]:
 
 
 @contextmanager
-def _book(actor: Actor, targets: Sequence[Target]) -> Iterator[tuple[Book, int]]:
+def _book(
+    actor: Actor, targets: Sequence[Target], now: datetime | None = None
+) -> Iterator[tuple[Book, int]]:
     with policy.changing() as version:
-        yield Book(actor, targets, timezone.now()), version
+        yield Book(actor, targets, now or timezone.now()), version
 
 
 def _add(book: Book, version: int, proposal: Proposal) -> AccessRule:

@@ -10,6 +10,7 @@ import os
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,11 +20,13 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
 
+from tracking.engine import sensitive
 from tracking.engine.address import AddressError, IPNetwork, parse_network
 from tracking.engine.forwarding import Proxies
 from tracking.engine.limits import LIMITS, Key, Limit, changed, for_all
 
 MIB = 1024 * 1024
+HOUR = timedelta(hours=1)
 _LIMIT_NAME = re.compile(r"[a-z][a-z0-9_]{0,63}", re.ASCII)
 
 
@@ -51,11 +54,22 @@ class Configuration:
     graphql_paths: tuple[str, ...] = ("/graphql/",)
     enforcement: str = "enforce"
     unknown_country: str = "exempt"
+    signatures: bool = True
+    sensitive_paths: tuple[str, ...] = sensitive.PATHS
+    sensitive_fields: tuple[str, ...] = sensitive.FIELDS
+    detectors: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
+    block_durations: tuple[timedelta, ...] = (HOUR, 4 * HOUR, 24 * HOUR, 7 * 24 * HOUR)
+    block_memory: timedelta = timedelta(days=30)
 
     @property
     def enforces(self) -> bool:
         """Whether anything is refused; else what would have been is only put on record."""
         return self.enforcement == "enforce"
+
+    @property
+    def keeps_query(self) -> bool:
+        """Whether queries go into the journal: to be recorded, or only to be looked at."""
+        return self.log_query_string or self.signatures
 
     @property
     def journal_dir(self) -> Path:
@@ -136,6 +150,12 @@ def _names(value: object) -> tuple[str, ...]:
     return tuple(str(item).lower() for item in value)
 
 
+def _fields(value: object) -> tuple[str, ...]:
+    if isinstance(value, str) or not isinstance(value, Iterable):
+        raise ValueError(f"{value!r} is not a list of names of GraphQL fields")
+    return tuple(str(item) for item in value)
+
+
 def _redis_url(value: object) -> str:
     """Return the address of a Redis; it may hold a password, which no message repeats."""
     if not value and isinstance(value, str):
@@ -177,6 +197,30 @@ def _one_of(*words: str) -> Callable[[object], str]:
         return value
 
     return read
+
+
+def _settings_of_detectors(value: object) -> dict[str, dict[str, object]]:
+    """Return changes to the detectors by name; tracking.checks looks at what stands in them."""
+    if not isinstance(value, Mapping) or not all(
+        isinstance(one, Mapping) for one in value.values()
+    ):
+        raise ValueError(f"{value!r} is not a mapping such as {{'flood': {{'threshold': 200}}}}")
+    return {str(name): dict(change) for name, change in value.items()}
+
+
+def _durations(value: object) -> tuple[timedelta, ...]:
+    if isinstance(value, str) or not isinstance(value, Iterable):
+        raise ValueError(f"{value!r} is not a list of times such as timedelta(hours=1)")
+    times = tuple(_duration(each) for each in value)
+    if not times:
+        raise ValueError("name at least one time")
+    return times
+
+
+def _duration(value: object) -> timedelta:
+    if not isinstance(value, timedelta) or not timedelta(minutes=1) <= value <= timedelta(days=366):
+        raise ValueError(f"{value!r} is not a time from a minute to a year")
+    return value
 
 
 def _switch(value: object) -> bool:
@@ -228,6 +272,12 @@ SETTINGS: tuple[tuple[str, str, Callable[[object], object]], ...] = (
     ("tracking.E018", "TRACKING_GRAPHQL_PATHS", _paths),
     ("tracking.E019", "TRACKING_ENFORCEMENT", _one_of("enforce", "observe")),
     ("tracking.E023", "TRACKING_UNKNOWN_COUNTRY", _one_of("exempt", "any")),
+    ("tracking.E024", "TRACKING_SIGNATURES", _switch),
+    ("tracking.E025", "TRACKING_SENSITIVE_PATHS", _paths),
+    ("tracking.E026", "TRACKING_SENSITIVE_FIELDS", _fields),
+    ("tracking.E027", "TRACKING_DETECTORS", _settings_of_detectors),
+    ("tracking.E028", "TRACKING_BLOCK_DURATIONS", _durations),
+    ("tracking.E029", "TRACKING_BLOCK_MEMORY", _duration),
 )
 
 _current: Configuration | None = None

@@ -7,14 +7,14 @@ the rule.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from ipaddress import ip_network
 
-from django.contrib.auth import get_user_model
 from django.db.models import QuerySet
 
 from tracking import conf, geo
 from tracking.audit import Actor
+from tracking.automatic import check_automatic
 from tracking.engine.address import (
     IPAddress,
     IPNetwork,
@@ -33,7 +33,7 @@ from tracking.engine.rules import (
     Target,
     target_of_network,
 )
-from tracking.models import AccessRule, RequestLog
+from tracking.models import AccessRule
 from tracking.proposals import (
     AlreadyAllowedError,
     AlreadyBlockedError,
@@ -47,8 +47,6 @@ from tracking.proposals import (
 )
 
 WIDEST = {4: 8, 6: 32}  # prefix lengths; anything wider takes force
-SIGNED_IN_FOR = timedelta(hours=24)
-NEVER_AUTOMATIC = {Scope.PRIVATE, Scope.CGNAT, Scope.LINK_LOCAL, Scope.LOOPBACK}
 NEVER: tuple[IPNetwork, ...] = (
     ip_network("127.0.0.0/8"),
     ip_network("::1/128"),
@@ -143,33 +141,6 @@ def check_extension(book: Book, row: AccessRule, expires_at: datetime | None) ->
     elif not _lasts(expires_at, row.expires_at) and book.locks_out(without=[row]):
         assert book.actor.address is not None  # noqa: S101 - nobody else can be locked out
         raise WouldLockOutError(book.actor.address)
-
-
-def check_automatic(target: Target, now: datetime) -> None:
-    """Return when nobody need look before a target is blocked. Raises ProtectedTargetError.
-
-    Behind a proxy nobody told of, all clients look like one private address; and a colleague who
-    tried something strange is not an attacker.
-    """
-    network = target.network
-    if network is None:
-        raise ProtectedTargetError(f"Only a person may block {target.text}.")
-    if {scope_of(network[0]), scope_of(network[-1])} & NEVER_AUTOMATIC:
-        raise ProtectedTargetError(
-            f"{target.text} is not a public address: many may share it, behind a proxy for example."
-        )
-    signed_in = (
-        RequestLog.objects.inside(network)
-        .filter(at__gte=now - SIGNED_IN_FOR, at__lt=now)
-        .exclude(user_pk="")
-        .values_list("user_pk", flat=True)
-        .order_by()
-        .distinct()[:1000]
-    )
-    users = get_user_model()
-    for user in users._default_manager.filter(pk__in=list(signed_in)):  # noqa: SLF001
-        if user.has_module_perms("tracking"):
-            raise ProtectedTargetError(f"{user} was signed in from {target.text} within a day.")
 
 
 def _check_width(book: Book, proposal: Proposal) -> None:

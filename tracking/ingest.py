@@ -143,7 +143,7 @@ class Ingest:
         record = parse_line(
             line.text.decode("latin-1"),
             self.source,
-            keep_query=configuration.log_query_string,
+            keep_query=configuration.keeps_query,
             secret_names=configuration.redacted_names,
         )
         return record._replace(request_id=_digest(f"{log} {line.start}".encode()))

@@ -18,9 +18,12 @@ from django.db import DataError, IntegrityError, connection, transaction
 from django.db.models import F, Value
 from django.db.models.functions import Coalesce, Greatest, Now
 
-from tracking import conf, geo
+from tracking import conf, geo, tally
+from tracking.engine import signatures
 from tracking.engine.address import IPAddress, counting_key, parse_address
+from tracking.engine.sensitive import sensitive_tags
 from tracking.engine.text import escaped, normal_path, path_as_sent, printable
+from tracking.engine.verdict import VerdictKind
 from tracking.engine.visit import Record
 from tracking.fields import joined, sortable
 from tracking.models import RULES_VERSION, AccessRule, Counter, ReadPosition, RequestLog
@@ -35,6 +38,7 @@ COLUMNS = (
 
 LONGEST_CACHED = 256  # characters of a path: long ones do not come again, and would fill the memory
 
+BATCH = "record.batch"
 DAMAGED = "journal.damaged"
 DROPPED = "journal.dropped"
 
@@ -60,6 +64,7 @@ def advance(
         # One row that the database refuses must not hold up all that stand behind it.
         refused = _commit(position, offset, rows, damaged, _insert_each)
     position.offset = offset
+    tally.notice((one[2], bool(one[20])) for one in rows if one[19] != VerdictKind.BLOCKED)
     return len(rows) - refused
 
 
@@ -77,7 +82,7 @@ def row(record: Record) -> Row:
         escaped(record.host, 255),
         path,
         matched,
-        escaped(record.query, 2048),
+        escaped(record.query, 2048) if conf.current().log_query_string else "",
         record.status,
         record.duration_ms,
         record.user_pk[:64],
@@ -90,7 +95,7 @@ def row(record: Record) -> Row:
         (place.city or "")[:128],
         place.asn,
         record.verdict,
-        joined(record.tags.split()),
+        joined(_tags(record, matched)),
         record.source,
         record.limit,
         record.rule,
@@ -127,6 +132,8 @@ def _commit(
         found = ReadPosition.objects.filter(pk=position.pk, offset=position.offset)
         if not found.update(offset=offset, tail=position.tail, updated_at=Now()):
             raise Outrun(position.name)
+        if rows:
+            count(BATCH)  # locks out other readers: rows are numbered in the order they commit
         refused = put(rows) if rows else 0
         _count_hits(rows)
         if damaged or refused:
@@ -160,6 +167,33 @@ def _insert_each(rows: Sequence[Row]) -> int:
             refused += 1
             logger.error("The database refuses the record of request %s: %s", one[14], error)
     return refused
+
+
+def _tags(record: Record, path: str) -> list[str]:
+    """Return the tags a record has, and those that its path, query and headers earn it."""
+    configuration = conf.current()
+    found = record.tags.split()
+    found += sensitive_tags(
+        path,
+        record.operations.split(),
+        configuration.sensitive_paths,
+        configuration.sensitive_fields,
+    )
+    if configuration.signatures:
+        found += signatures.tags(
+            method=record.method,
+            path=record.path,
+            query=record.query,
+            user_agent=record.user_agent,
+            referer="" if _is_own_page(record.referer, record.host) else record.referer,
+            status=record.status,
+        )
+    return found
+
+
+def _is_own_page(referer: str, host: str) -> bool:
+    """Tell whether a referer is of this host: a page that lists attacks is that of its pictures."""
+    return bool(host) and referer.partition("://")[2].startswith(f"{host}/")
 
 
 @lru_cache(maxsize=8192)

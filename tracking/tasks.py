@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import logging
+
 from django.utils import timezone
 from huey import crontab
-from huey.contrib.djhuey import close_db, db_periodic_task, on_startup
+from huey.contrib.djhuey import close_db, db_periodic_task, db_task, on_startup
 
-from tracking import drainer, retention
+from tracking import blocklist, detection, drainer, retention, signals
 from tracking.models import Counter
+
+logger = logging.getLogger(__name__)
 
 HEARTBEAT = "huey.heartbeat"
 
@@ -26,9 +30,41 @@ def drain_journal() -> None:
     drainer.clear()
 
 
+@db_periodic_task(crontab())
+def detect() -> None:
+    """Look for suspicious addresses in what is new; see tracking.detection."""
+    _detect("every minute")
+
+
+@db_task()
+def detect_now(key: str) -> None:
+    """Do the same at once, since one client sends so much that a minute is long."""
+    _detect(f"many requests of {key}")
+
+
+@db_periodic_task(crontab())
+def close_expired_rules() -> None:
+    blocklist.close_expired(timezone.now())
+
+
 @db_periodic_task(crontab(minute="17"))
 def forget_old_requests() -> None:
     retention.forget(timezone.now())
+
+
+def wake(key: str, **_: object) -> None:
+    """Queue a run; sent by the recorder, in whatever process moves the rows."""
+    detect_now(key)
+
+
+def _detect(trigger: str) -> None:
+    try:
+        detection.run_to_end(timezone.now(), trigger)
+    except (detection.AlreadyRunning, detection.Outrun):
+        logger.info("Another process is looking for suspicious addresses already")
+
+
+signals.threshold_crossed.connect(wake)
 
 
 @on_startup("heartbeat")

@@ -43,7 +43,7 @@ def arrived(request: HttpRequest) -> Visit:
         host=meta.get("HTTP_HOST", "")[:_LONGEST],
         path=redacted_url(path[:_LONGEST], names),
         path_info=request.path_info,
-        query=redacted_query(query[:_LONGEST], names) if configuration.log_query_string else "",
+        query=redacted_query(query[:_LONGEST], names) if configuration.keeps_query else "",
         user_agent=meta.get("HTTP_USER_AGENT", "")[:_LONGEST],
         referer=redacted_url(meta.get("HTTP_REFERER", "")[:_LONGEST], names),
         tags=("malformed_forwarding",) if client.flagged else (),

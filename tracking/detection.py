@@ -1,0 +1,191 @@
+"""Detection: look at what is new in the record, and act on what is found.
+
+A run reads the rows behind the watermark, the number of the last row that was looked at; rows are
+numbered in the order they commit, so none is ever passed by. Findings are settled a few at a time,
+and only what is newer than what a row says already has consequences. So a run may be repeated,
+killed in the middle or overtaken by another one: what comes out is the same.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from django.db import transaction
+from django.db.models import Max, Min
+from django.db.models.functions import Now, TruncHour
+from django.utils import timezone
+
+from tracking import conf, suspicions
+from tracking.detectors import DETECTORS
+from tracking.detectors.detector import Detector, changed, in_every_case
+from tracking.engine.findings import Finding, Mode, Response
+from tracking.evidence import Span
+from tracking.models import Counter, DetectionRun, DetectorMode, RequestLog
+
+logger = logging.getLogger(__name__)
+
+WATERMARK = "detection.watermark"
+LEASE = "detection.lease"
+LEASE_TIME = timedelta(minutes=5)
+MOST_ROWS = 200_000  # that one run looks at; what is more is left to the next
+TOGETHER = 50  # findings in one transaction
+HOUR = timedelta(hours=1)
+
+
+class AlreadyRunning(Exception):
+    """Another process is at it."""
+
+
+class Outrun(Exception):
+    """Another run has moved the watermark meanwhile; its report is the one that counts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A finding, and what a run would do about it."""
+
+    finding: Finding
+    response: Response
+
+
+def run(now: datetime, trigger: str = "") -> DetectionRun:
+    """Look at what is new, act on it, and report. A second run at the same moment changes nothing.
+
+    Raises AlreadyRunning, Outrun, and DatabaseError; a later run then does the work.
+    """
+    with _lease():
+        started = time.monotonic()
+        after = watermark()
+        report = DetectionRun(
+            now=now, started_at=timezone.now(), trigger=trigger[:255], after_row=after
+        )
+        report.upto_row = _newest(after)
+        for found in _in_batches(_findings(report)):
+            _settle(found, report)
+        report.duration_ms = round((time.monotonic() - started) * 1000, 1)
+        with transaction.atomic():
+            moved = Counter.objects.filter(name=WATERMARK, value=after)
+            if not moved.update(value=report.upto_row, updated_at=Now()):
+                raise Outrun
+            report.save()
+    return report
+
+
+def run_to_end(now: datetime, trigger: str = "") -> list[DetectionRun]:
+    """Run until nothing is left that one run had no room for."""
+    reports = [run(now, trigger)]
+    while reports[-1].upto_row - reports[-1].after_row >= MOST_ROWS:
+        reports.append(run(now, trigger))
+    return reports
+
+
+def preview(now: datetime) -> list[Planned]:
+    """Return what a run would find and do. Changes nothing."""
+    after = watermark()
+    report = DetectionRun(now=now, after_row=after, upto_row=_newest(after))
+    planned = []
+    for finding, detector in _findings(report):
+        row = suspicions.newest_row(finding)
+        if row is None or finding.end > row.window_end:
+            planned.append(Planned(finding, suspicions.answer(finding, detector, row, now)))
+    return planned
+
+
+def detectors() -> tuple[Detector, ...]:
+    """Return the detectors with what the settings, and people since, have changed about them."""
+    changes = conf.current().detectors
+    modes = dict(DetectorMode.objects.values_list("detector", "mode"))
+    return tuple(_changed(detector, changes, modes) for detector in DETECTORS)
+
+
+def watermark() -> int:
+    """Return the number of the last row that was looked at."""
+    return Counter.objects.get_or_create(name=WATERMARK)[0].value
+
+
+def _changed(
+    detector: Detector, changes: Mapping[str, Mapping[str, object]], modes: Mapping[str, str]
+) -> Detector:
+    detector = changed(detector, changes.get(detector.name, {}))
+    if detector.name in modes:
+        detector = replace(detector, modes=in_every_case(Mode(modes[detector.name])))
+    return detector
+
+
+def _newest(after: int) -> int:
+    rows = RequestLog.objects.filter(pk__gt=after, pk__lte=after + MOST_ROWS)
+    newest: int | None = rows.aggregate(newest=Max("pk"))["newest"]
+    if newest is None:  # retention may have left a gap wider than one run
+        newest = RequestLog.objects.filter(pk__gt=after).aggregate(first=Min("pk"))["first"]
+    return newest if newest is not None else after
+
+
+def _findings(report: DetectionRun) -> Iterator[tuple[Finding, Detector]]:
+    on = [detector for detector in detectors() if detector.is_on]
+    for span in _spans(report):
+        report.examined_from = min(report.examined_from or span.start, span.start)
+        report.examined_to = max(report.examined_to or span.end, span.end)
+        for detector in on:
+            for finding in detector.find(span, detector.thresholds):
+                yield finding, detector
+
+
+def _spans(report: DetectionRun) -> Iterator[Span]:
+    """Yield the stretches of time, an hour or two long at most, that have new rows in them."""
+    rows = RequestLog.objects.filter(pk__gt=report.after_row, pk__lte=report.upto_row)
+    rows = rows.filter(at__lte=report.now)  # what a clock that was wrong dates later has no order
+    ends = rows.aggregate(first=Min("at"), last=Max("at"))
+    if ends["first"] is None:
+        return
+    if ends["last"] - ends["first"] <= HOUR:
+        yield Span(ends["first"], ends["last"])
+        return
+    hours = rows.order_by().annotate(hour=TruncHour("at")).values("hour")
+    for hour in hours.annotate(first=Min("at"), last=Max("at")).order_by("hour"):
+        yield Span(hour["first"], hour["last"])
+
+
+def _in_batches(
+    found: Iterator[tuple[Finding, Detector]],
+) -> Iterator[list[tuple[Finding, Detector]]]:
+    batch = []
+    for one in found:
+        batch.append(one)
+        if len(batch) == TOGETHER:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def _settle(found: list[tuple[Finding, Detector]], report: DetectionRun) -> None:
+    with transaction.atomic():
+        # Whoever settles holds this row: of two runs one sees what the other has written.
+        Counter.objects.filter(name=WATERMARK).update(updated_at=Now())
+        for finding, detector in found:
+            report.findings += 1
+            settled = suspicions.settle(finding, detector, report.now)
+            if settled is not None:
+                report.raised += settled.is_new
+                report.blocked += settled.rule is not None and not settled.rule.observed
+                report.suggested += settled.response.mode is Mode.SUGGEST
+
+
+@contextmanager
+def _lease() -> Iterator[None]:
+    """Hold the lease; a process that died with it lets go of it after LEASE_TIME."""
+    lease, _ = Counter.objects.get_or_create(name=LEASE)
+    mine = Counter.objects.filter(pk=lease.pk)
+    now = timezone.now()
+    free = mine.filter(value=0) | mine.filter(updated_at__lt=now - LEASE_TIME)
+    if not free.update(value=1, updated_at=now):
+        raise AlreadyRunning
+    try:
+        yield
+    finally:
+        mine.update(value=0)

@@ -1,0 +1,59 @@
+"""Asking for what is sensitive: admin pages, logins, secrets, fields for operators."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from tracking.detectors.detector import Detector, evidence_of, in_every_case, seconds
+from tracking.engine.address import parse_network
+from tracking.engine.families import ABSENT_SOFTWARE
+from tracking.engine.findings import Finding, Mode, Severity, busiest
+from tracking.engine.sensitive import SENSITIVE_FIELD, SENSITIVE_PATH
+from tracking.evidence import Seen, Span
+
+WORDS = {SENSITIVE_PATH, SENSITIVE_FIELD, ABSENT_SOFTWARE.name}
+FIRST_REFUSAL = 400
+
+
+def _find(span: Span, thresholds: Mapping[str, int]) -> Iterator[Finding]:
+    width = seconds(thresholds)
+    for key, tagged in span.tagged(width).items():
+        seen = [one for one in tagged if WORDS & set(one.tags) and not one.user_pk]
+        peak = busiest([one.at for one in seen], width, thresholds["hits"] - 1)
+        absent = [one for one in seen if ABSENT_SOFTWARE.name in one.tags]
+        paths = {one.path for one in seen}
+        if peak is None and not absent and len(paths) < thresholds["paths"]:
+            continue
+        yield _finding(key, seen, len(paths), thresholds)
+
+
+def _finding(key: str, seen: list[Seen], paths: int, thresholds: Mapping[str, int]) -> Finding:
+    # Whoever is let in by a login page has business there; a whole office may share an address.
+    refused = [one.path for one in seen if one.status >= FIRST_REFUSAL]
+    many = (
+        len(refused) >= thresholds["block_hits"] or len(set(refused)) >= thresholds["block_paths"]
+    )
+    return Finding(
+        detector=PROBING.name,
+        target=parse_network(key),
+        severity=Severity.HIGH if many else Severity.LOW,
+        reason=f"{len(seen)} requests for {paths} sensitive paths, such as {seen[-1].path[:100]}",
+        count=len(seen),
+        threshold=thresholds["hits"],
+        start=seen[0].at,
+        end=seen[-1].at,
+        evidence=evidence_of(seen),
+        is_block=many,
+    )
+
+
+PROBING = Detector(
+    name="probing",
+    description="Nobody who is signed in asks for sensitive paths or fields: `hits` times, or"
+    " `paths` different ones, or for the administration of software that is not here, within"
+    " `window` seconds. `block_hits` of them that are refused, or"
+    " `block_paths` different ones, lead to a block.",
+    thresholds={"hits": 10, "paths": 3, "block_hits": 30, "block_paths": 6, "window": 3600},
+    modes=in_every_case(Mode.ENFORCE),
+    find=_find,
+)

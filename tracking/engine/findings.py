@@ -1,0 +1,149 @@
+"""What detectors find, and what is to be done about it.
+
+`respond` is the one place where a finding becomes a block, a suggestion or nothing. It is pure:
+whatever it has to know of the rest of the world comes in a Standing.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from tracking.engine.address import IPNetwork
+
+LATE = timedelta(hours=1)  # for how long after its end a window may still lead to a block
+
+
+class Severity(enum.StrEnum):
+    """How bad it is, the mildest first."""
+
+    LOW = "LOW"
+    MEDIUM = "MEDIUM"
+    HIGH = "HIGH"
+
+    @property
+    def rank(self) -> int:
+        return list(Severity).index(self)
+
+
+class Mode(enum.StrEnum):
+    """What follows from a finding, the least first.
+
+    OFF: nothing, the detector does not even look. OBSERVE: a rule that refuses nobody, and counts
+    whom it would have. SUGGEST: a person decides. ENFORCE: a block that expires.
+    """
+
+    OFF = "OFF"
+    OBSERVE = "OBSERVE"
+    SUGGEST = "SUGGEST"
+    ENFORCE = "ENFORCE"
+
+
+Modes = Mapping[Severity, Mode]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One detector's answer about one target: an address, or the network that counts as one client.
+
+    `count` exceeded `threshold` in a window from `start` to `end`, both included; `evidence` are
+    ids of rows of the request log. With `is_block` off the finding is worth a look, not a block.
+    """
+
+    detector: str
+    target: IPNetwork
+    severity: Severity
+    reason: str
+    count: int
+    threshold: int
+    start: datetime
+    end: datetime
+    evidence: tuple[int, ...] = ()
+    is_block: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What is known of a target when a finding about it is answered.
+
+    `earlier_blocks` counts its automatic blocks lately; `protected` says why nothing automatic may
+    hit it, if so; `is_exempt`: a person has said that this finding is false, or does not matter;
+    `is_crawler`: it says openly that it is a robot.
+    """
+
+    is_allowed: bool = False
+    is_blocked: bool = False
+    is_exempt: bool = False
+    is_crawler: bool = False
+    protected: str = ""
+    earlier_blocks: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """What is to be done about a finding, for how long, and why not more."""
+
+    mode: Mode
+    duration: timedelta | None = None
+    because: str = ""
+
+
+def respond(
+    finding: Finding,
+    standing: Standing,
+    modes: Modes,
+    durations: Sequence[timedelta],
+    now: datetime,
+    *,
+    counts_only: bool = False,
+) -> Response:
+    """Return what is to be done; Mode.OFF is nothing, beyond keeping the finding.
+
+    `durations` are those of the first, second, ... block of the same target. `counts_only` says
+    that the detector judges by numbers alone, and may be wrong about a declared crawler.
+    """
+    mode = modes[finding.severity]
+    if standing.is_exempt:
+        return Response(Mode.OFF, because="a person has looked at this before")
+    if standing.is_allowed:
+        return Response(Mode.OFF, because="the target is allowed")
+    if standing.is_blocked:
+        return Response(Mode.OFF, because="the target is blocked already")
+    if not finding.is_block:
+        return Response(Mode.OFF, because="it takes more for a block")
+    if now - finding.end > LATE:
+        return Response(Mode.OFF, because="it is long past")
+    duration = durations[min(standing.earlier_blocks, len(durations) - 1)]
+    if mode is Mode.ENFORCE and (standing.protected or (counts_only and standing.is_crawler)):
+        because = standing.protected or "it declares itself as a crawler"
+        return Response(Mode.SUGGEST, duration, because)
+    return Response(mode, duration)
+
+
+@dataclass(frozen=True, slots=True)
+class Peak:
+    """The last stretch with too many moments, by the indexes of its first and last one.
+
+    `count` is the most that any stretch holds.
+    """
+
+    first: int
+    last: int
+    count: int
+
+
+def busiest(moments: Sequence[datetime], width: timedelta, threshold: int) -> Peak | None:
+    """Return where more than `threshold` of these moments lie in a stretch of at most `width`.
+
+    `moments` are in order. None: nowhere.
+    """
+    peak, first = None, 0
+    for last, moment in enumerate(moments):
+        while moment - moments[first] > width:
+            first += 1
+        count = last + 1 - first
+        if count > threshold:
+            peak = Peak(first, last, max(count, peak.count if peak is not None else 0))
+    return peak

@@ -1,0 +1,34 @@
+"""The rows: what was recorded, the rules, what was found, who did what, and counters."""
+
+from tracking.models.people import AuditEntry, LoginAttempt, LoginAttemptQuerySet
+from tracking.models.positions import Counter, ReadPosition
+from tracking.models.requests import LIVE, RequestLog, RequestLogQuerySet
+from tracking.models.rules import (
+    RULES_VERSION,
+    AccessRule,
+    AccessRuleQuerySet,
+    AllowedTarget,
+    BlockedIP,
+    BlockedPlace,
+)
+from tracking.models.suspicions import DetectionRun, DetectorMode, SuspiciousIP
+
+__all__ = [
+    "LIVE",
+    "RULES_VERSION",
+    "AccessRule",
+    "AccessRuleQuerySet",
+    "AllowedTarget",
+    "AuditEntry",
+    "BlockedIP",
+    "BlockedPlace",
+    "Counter",
+    "DetectionRun",
+    "DetectorMode",
+    "LoginAttempt",
+    "LoginAttemptQuerySet",
+    "ReadPosition",
+    "RequestLog",
+    "RequestLogQuerySet",
+    "SuspiciousIP",
+]

@@ -1,0 +1,250 @@
+"""Suspicions: findings become rows, rows become blocks or suggestions, and people review them."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import partial
+
+from django.db import transaction
+from django.utils import timezone
+
+from tracking import audit, blocklist, conf, signals
+from tracking.audit import Actor
+from tracking.detectors.detector import Detector
+from tracking.engine.address import parse_network
+from tracking.engine.findings import Finding, Mode, Response, Severity, Standing, respond
+from tracking.engine.rules import RuleAction, target_of_network
+from tracking.engine.text import printable
+from tracking.guards import Book, check
+from tracking.models import AccessRule, RequestLog, SuspiciousIP
+from tracking.proposals import AlreadyBlockedError, BlockingError, Proposal
+
+DETECTION = Actor("detection")
+SAME_INCIDENT = timedelta(hours=24)  # so long a confirmed suspicion takes in what comes after it
+MOST_EVIDENCE = 50
+_CRAWLER = re.compile(r"bot\b|bot/|crawl|spider|slurp", re.IGNORECASE)
+Status = SuspiciousIP.Status
+_SETTLED = (Status.FALSE_POSITIVE, Status.IGNORED)
+
+
+class ReviewError(ValueError):
+    """A suspicion cannot be reviewed like this; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What became of a finding; `rule` is the block it led to."""
+
+    row: SuspiciousIP
+    is_new: bool
+    response: Response
+    rule: AccessRule | None = None
+
+
+def answer(
+    finding: Finding, detector: Detector, row: SuspiciousIP | None, now: datetime
+) -> Response:
+    """Return what is to be done about a finding as things stand. Changes nothing."""
+    durations = conf.current().block_durations
+    proposal = _proposal(finding, Response(Mode.ENFORCE, durations[0]), now)
+    standing = _standing(finding, proposal, row, now)
+    return respond(
+        finding, standing, detector.modes, durations, now, counts_only=detector.counts_only
+    )
+
+
+def newest_row(finding: Finding) -> SuspiciousIP | None:
+    """Return the newest suspicion of the same target and detector."""
+    rows = SuspiciousIP.objects.filter(target=_text(finding), detector=finding.detector)
+    return rows.order_by("-pk").first()
+
+
+def settle(finding: Finding, detector: Detector, now: datetime) -> Settled | None:
+    """Put a finding into its row, and act on it; None when it says nothing new.
+
+    Runs in the transaction of the caller, who keeps others from settling at the same time.
+    """
+    row = newest_row(finding)
+    if row is not None and finding.end <= row.window_end:
+        if finding.count > row.count and row.status == Status.OPEN:
+            row.count, row.reason = finding.count, finding.reason
+            row.save(update_fields=["count", "reason"])
+        return None
+    response = answer(finding, detector, row, now)
+    is_new = row is None or (
+        row.status == Status.CONFIRMED and finding.end - row.last_seen > SAME_INCIDENT
+    )
+    row = _fresh(finding) if row is None or is_new else _merged(row, finding)
+    rule, response = _acted(finding, response, now)
+    row.rule = rule or row.rule
+    row.is_suggested = response.mode is Mode.SUGGEST
+    row.because, row.duration = response.because[:255], response.duration
+    row.save()
+    _announce(row, is_new, response)
+    return Settled(row, is_new, response, rule)
+
+
+def review(
+    actor: Actor,
+    number: int,
+    status: str,
+    note: str | None = None,
+    block_for: timedelta | None = None,
+) -> SuspiciousIP:
+    """Write down what a person thinks of a suspicion.
+
+    `block_for` blocks its target for that time. FALSE_POSITIVE and IGNORED lift the automatic
+    block that the suspicion led to, and keep its detector from acting on this target again.
+    Raises SuspiciousIP.DoesNotExist, ReviewError, and BlockingError; then nothing is changed.
+    """
+    with transaction.atomic():
+        row = SuspiciousIP.objects.select_for_update().get(pk=number)
+        before = {"status": row.status, "note": row.note}
+        if block_for is not None and status in _SETTLED:
+            raise ReviewError("What is false or does not matter is not to be blocked.")
+        if status == Status.OPEN and _another_open(row):
+            raise ReviewError("There is a newer open suspicion of this target: review that one.")
+        row.status, row.reviewed_by = status, printable(actor.name, 255)
+        row.reviewed_at, row.is_suggested = timezone.now(), False
+        row.note = row.note if note is None else printable(note, 1000)
+        if block_for is not None:
+            row.rule = _block_by_hand(actor, row, block_for)
+        elif status in _SETTLED and row.rule is not None:
+            blocklist.lift_rules(actor, [row.rule.pk], f"{row.detector}: {status}")
+        row.save()
+        after = {"status": row.status, "note": row.note, "rule": row.rule_id}
+        audit.record(actor, "review", f"{row.detector} {row.target}", before=before, after=after)
+        return row
+
+
+def _standing(
+    finding: Finding, proposal: Proposal, row: SuspiciousIP | None, now: datetime
+) -> Standing:
+    book = Book(DETECTION, [proposal.target], now)
+    is_allowed = any(
+        rule.action == RuleAction.ALLOW and not rule.observed
+        for rule in book.covering(proposal.target)
+    )
+    is_blocked, protected = False, ""
+    try:
+        check(book, proposal)
+    except AlreadyBlockedError:
+        is_blocked = True
+    except BlockingError as error:
+        protected = str(error)
+    return Standing(
+        is_allowed=is_allowed,
+        is_blocked=is_blocked,
+        is_exempt=row is not None and row.status in _SETTLED,
+        is_crawler=_is_crawler(finding),
+        protected=protected,
+        earlier_blocks=_earlier_blocks(finding, now),
+    )
+
+
+def _is_crawler(finding: Finding) -> bool:
+    """Tell whether the client says openly, in each request looked at, that it is a robot."""
+    rows = RequestLog.objects.filter(pk__in=finding.evidence)
+    agents = list(rows.values_list("user_agent", flat=True))
+    return bool(agents) and all(_CRAWLER.search(agent) for agent in agents)
+
+
+def _earlier_blocks(finding: Finding, now: datetime) -> int:
+    since = now - conf.current().block_memory
+    return AccessRule.objects.filter(
+        target=_text(finding),
+        action=RuleAction.BLOCK,
+        origin=AccessRule.Origin.AUTOMATIC,
+        observed=False,
+        created_at__gte=since,
+    ).count()
+
+
+def _acted(
+    finding: Finding, response: Response, now: datetime
+) -> tuple[AccessRule | None, Response]:
+    """Make the rule that a response calls for; what the guards refuse becomes a suggestion."""
+    if response.mode not in {Mode.ENFORCE, Mode.OBSERVE}:
+        return None, response
+    try:
+        with transaction.atomic():
+            return blocklist.block(DETECTION, _proposal(finding, response, now), now), response
+    except BlockingError as error:
+        return None, Response(Mode.SUGGEST, response.duration, str(error))
+
+
+def _proposal(finding: Finding, response: Response, now: datetime) -> Proposal:
+    return Proposal(
+        target=target_of_network(finding.target),
+        action=RuleAction.BLOCK,
+        expires_at=now + (response.duration or timedelta(hours=1)),
+        reason=f"{finding.detector}: {finding.reason}",
+        origin=AccessRule.Origin.AUTOMATIC,
+        observed=response.mode is Mode.OBSERVE,
+    )
+
+
+def _fresh(finding: Finding) -> SuspiciousIP:
+    row = SuspiciousIP(
+        target=_text(finding),
+        first=str(finding.target[0]),
+        prefix=finding.target.prefixlen,
+        detector=finding.detector,
+        first_seen=finding.start,
+        window_start=finding.start,
+        severity=finding.severity,
+        count=0,
+        evidence=[],
+    )
+    return _merged(row, finding)
+
+
+def _merged(row: SuspiciousIP, finding: Finding) -> SuspiciousIP:
+    """Return the row with what the newer finding says; the worst severity stays."""
+    if finding.count >= row.count:
+        row.reason = printable(finding.reason, 500)
+    row.severity = max(Severity(row.severity), finding.severity, key=lambda one: one.rank)
+    row.count = max(row.count, finding.count)
+    row.threshold = finding.threshold
+    row.window_start, row.window_end = finding.start, finding.end
+    row.last_seen = finding.end
+    kept = [pk for pk in row.evidence if pk not in finding.evidence]
+    row.evidence = [*kept, *finding.evidence][-MOST_EVIDENCE:]
+    return row
+
+
+def _announce(row: SuspiciousIP, is_new: bool, response: Response) -> None:
+    if is_new:
+        transaction.on_commit(
+            partial(signals.suspicion_raised.send_robust, SuspiciousIP, suspicion=row)
+        )
+    if response.mode is Mode.SUGGEST:
+        transaction.on_commit(
+            partial(
+                signals.block_suggested.send_robust,
+                SuspiciousIP,
+                suspicion=row,
+                because=response.because,
+            )
+        )
+
+
+def _block_by_hand(actor: Actor, row: SuspiciousIP, block_for: timedelta) -> AccessRule:
+    proposal = Proposal(
+        target=target_of_network(parse_network(row.target)),
+        action=RuleAction.BLOCK,
+        expires_at=timezone.now() + block_for,
+        reason=f"{row.detector}: {row.reason}",
+    )
+    return blocklist.block(actor, proposal)
+
+
+def _another_open(row: SuspiciousIP) -> bool:
+    same = SuspiciousIP.objects.filter(target=row.target, detector=row.detector)
+    return same.filter(status=Status.OPEN).exclude(pk=row.pk).exists()
+
+
+def _text(finding: Finding) -> str:
+    return target_of_network(finding.target).text
