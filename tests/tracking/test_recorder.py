@@ -63,7 +63,7 @@ def test_a_record_becomes_a_row_with_all_its_facts() -> None:
     assert (row.address, row.counting_key) == ("2001:db8::1", "2001:db8::/64")
     assert (row.path, row.normal_path) == ("//Admin/%2e/", "/admin")
     assert row.user_agent == r"a\x00b"
-    assert (row.operations, row.tags) == (("Login", "me"), ("sqli",))
+    assert (row.operations, row.tags) == (("Login", "me"), ("sqli", "sensitive_path"))
     assert (row.username, row.user_pk, row.status, row.duration_ms) == ("ada", "7", 200, 1.5)
     assert (row.verdict, row.source) == ("ALLOWED", "live")
     assert abs((timezone.now() - row.recorded_at).total_seconds()) < 60
