@@ -143,11 +143,16 @@ def _spans(report: DetectionRun) -> Iterator[Span]:
     if ends["first"] is None:
         return
     if ends["last"] - ends["first"] <= HOUR:
-        yield Span(ends["first"], ends["last"])
+        yield _until(ends["last"], ends["first"], report)
         return
     hours = rows.order_by().annotate(hour=TruncHour("at")).values("hour")
     for hour in hours.annotate(first=Min("at"), last=Max("at")).order_by("hour"):
-        yield Span(hour["first"], hour["last"])
+        yield _until(hour["last"], hour["first"], report)
+
+
+def _until(last: datetime, first: datetime, report: DetectionRun) -> Span:
+    """Return the span of new rows, with those known before that may share a window with them."""
+    return Span(first, min(last + HOUR, report.now))
 
 
 def _in_batches(

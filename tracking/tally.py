@@ -23,6 +23,12 @@ _forget_at = 0.0
 _next_signal = 0.0
 
 
+def reset() -> None:
+    """Begin anew, as in a process that has just started."""
+    global _forget_at, _next_signal
+    _forget_at = _next_signal = 0.0
+
+
 def notice(rows: Iterable[tuple[str, bool]]) -> None:
     """Count rows, each given as the client's key and whether it has tags; never raises."""
     global _forget_at, _next_signal

@@ -19,31 +19,35 @@ def _find(span: Span, thresholds: Mapping[str, int]) -> Iterator[Finding]:
     width = seconds(thresholds)
     for key, tagged in span.tagged(width).items():
         seen = [one for one in tagged if WORDS & set(one.tags) and not one.user_pk]
-        peak = busiest([one.at for one in seen], width, thresholds["hits"] - 1)
-        absent = [one for one in seen if ABSENT_SOFTWARE.name in one.tags]
-        paths = {one.path for one in seen}
-        if peak is None and not absent and len(paths) < thresholds["paths"]:
-            continue
-        yield _finding(key, seen, len(paths), thresholds)
+        moments, paths = [one.at for one in seen], [one.path for one in seen]
+        if (
+            busiest(moments, width, thresholds["hits"] - 1)
+            or busiest(moments, width, thresholds["paths"] - 1, paths)
+            or any(ABSENT_SOFTWARE.name in one.tags for one in seen)
+        ):
+            yield _finding(key, seen, thresholds)
 
 
-def _finding(key: str, seen: list[Seen], paths: int, thresholds: Mapping[str, int]) -> Finding:
+def _finding(key: str, seen: list[Seen], thresholds: Mapping[str, int]) -> Finding:
     # Whoever is let in by a login page has business there; a whole office may share an address.
-    refused = [one.path for one in seen if one.status >= FIRST_REFUSAL]
-    many = (
-        len(refused) >= thresholds["block_hits"] or len(set(refused)) >= thresholds["block_paths"]
+    refused = [one for one in seen if one.status >= FIRST_REFUSAL]
+    moments, paths = [one.at for one in refused], [one.path for one in refused]
+    width = seconds(thresholds)
+    blocking = busiest(moments, width, thresholds["block_hits"] - 1) or busiest(
+        moments, width, thresholds["block_paths"] - 1, paths
     )
+    number = len({one.path for one in seen})
     return Finding(
         detector=PROBING.name,
         target=parse_network(key),
-        severity=Severity.HIGH if many else Severity.LOW,
-        reason=f"{len(seen)} requests for {paths} sensitive paths, such as {seen[-1].path[:100]}",
+        severity=Severity.HIGH if blocking else Severity.LOW,
+        reason=f"{len(seen)} requests for {number} sensitive paths, such as {seen[-1].path[:100]}",
         count=len(seen),
         threshold=thresholds["hits"],
         start=seen[0].at,
-        end=seen[-1].at,
+        end=moments[blocking.last] if blocking else seen[-1].at,
         evidence=evidence_of(seen),
-        is_block=many,
+        is_block=blocking is not None,
     )
 
 

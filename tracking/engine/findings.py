@@ -7,6 +7,7 @@ whatever it has to know of the rest of the world comes in a Standing.
 from __future__ import annotations
 
 import enum
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -134,16 +135,29 @@ class Peak:
     count: int
 
 
-def busiest(moments: Sequence[datetime], width: timedelta, threshold: int) -> Peak | None:
+def busiest(
+    moments: Sequence[datetime],
+    width: timedelta,
+    threshold: int,
+    kinds: Sequence[str] | None = None,
+) -> Peak | None:
     """Return where more than `threshold` of these moments lie in a stretch of at most `width`.
 
-    `moments` are in order. None: nowhere.
+    `moments` are in order. With `kinds`, one for each, different kinds are counted instead.
+    None: nowhere.
     """
     peak, first = None, 0
+    inside: Counter[str] = Counter()
     for last, moment in enumerate(moments):
+        if kinds is not None:
+            inside[kinds[last]] += 1
         while moment - moments[first] > width:
+            if kinds is not None:
+                inside[kinds[first]] -= 1
+                if not inside[kinds[first]]:
+                    del inside[kinds[first]]
             first += 1
-        count = last + 1 - first
+        count = last + 1 - first if kinds is None else len(inside)
         if count > threshold:
             peak = Peak(first, last, max(count, peak.count if peak is not None else 0))
     return peak
