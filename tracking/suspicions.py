@@ -95,8 +95,10 @@ def review(
 ) -> SuspiciousIP:
     """Write down what a person thinks of a suspicion.
 
-    `block_for` blocks its target for that time. FALSE_POSITIVE and IGNORED lift the automatic
-    block that the suspicion led to, and keep its detector from acting on this target again.
+    `block_for` blocks its target for that time from now, or lets the automatic block that there is
+    already last so long. FALSE_POSITIVE and IGNORED lift the block that the suspicion led to, and
+    keep its detector from acting on this target again. A suggestion waits until the suspicion is
+    not OPEN any more, or its target is blocked.
     Raises SuspiciousIP.DoesNotExist, ReviewError, and BlockingError; then nothing is changed.
     """
     with transaction.atomic():
@@ -107,7 +109,8 @@ def review(
         if status == Status.OPEN and _another_open(row):
             raise ReviewError("There is a newer open suspicion of this target: review that one.")
         row.status, row.reviewed_by = status, printable(actor.name, 255)
-        row.reviewed_at, row.is_suggested = timezone.now(), False
+        row.reviewed_at = timezone.now()
+        row.is_suggested = row.is_suggested and status == Status.OPEN and block_for is None
         row.note = row.note if note is None else printable(note, 1000)
         if block_for is not None:
             row.rule = _block_by_hand(actor, row, block_for)
@@ -117,6 +120,38 @@ def review(
         after = {"status": row.status, "note": row.note, "rule": row.rule_id}
         audit.record(actor, "review", f"{row.detector} {row.target}", before=before, after=after)
         return row
+
+
+def approve(
+    actor: Actor, number: int, block_for: timedelta | None = None, note: str | None = None
+) -> SuspiciousIP:
+    """Confirm a suspicion and block its target, for the suggested time where none is given.
+
+    Raises what `review` does, and ReviewError where no block is suggested (any more).
+    """
+    with transaction.atomic():
+        suggested = _suggestion(number).duration or conf.current().block_durations[0]
+        return review(actor, number, Status.CONFIRMED, note, block_for or suggested)
+
+
+def dismiss(actor: Actor, number: int, status: str, note: str | None = None) -> SuspiciousIP:
+    """Decide against a suggested block: `status` is FALSE_POSITIVE or IGNORED.
+
+    Raises what `review` does, and ReviewError where no block is suggested (any more).
+    """
+    if status not in _SETTLED:
+        raise ReviewError("A suggestion is dismissed as FALSE_POSITIVE or IGNORED.")
+    with transaction.atomic():
+        _suggestion(number)
+        return review(actor, number, status, note)
+
+
+def _suggestion(number: int) -> SuspiciousIP:
+    """Return a suspicion whose block waits for a person; nobody else decides about it meanwhile."""
+    row = SuspiciousIP.objects.select_for_update().get(pk=number)
+    if not row.is_suggested:
+        raise ReviewError("No block of this target waits for a decision (any more).")
+    return row
 
 
 def _standing(
@@ -232,13 +267,20 @@ def _announce(row: SuspiciousIP, is_new: bool, response: Response) -> None:
 
 
 def _block_by_hand(actor: Actor, row: SuspiciousIP, block_for: timedelta) -> AccessRule:
+    expires_at = timezone.now() + block_for
     proposal = Proposal(
         target=target_of_network(parse_network(row.target)),
         action=RuleAction.BLOCK,
-        expires_at=timezone.now() + block_for,
+        expires_at=expires_at,
         reason=f"{row.detector}: {row.reason}",
     )
-    return blocklist.block(actor, proposal)
+    try:
+        return blocklist.block(actor, proposal)
+    except AlreadyBlockedError as error:
+        held = error.rule
+        if held.target != row.target or held.expires_at is None or held.expires_at >= expires_at:
+            raise
+        return blocklist.extend(actor, held.pk, expires_at, proposal.reason)
 
 
 def _another_open(row: SuspiciousIP) -> bool:

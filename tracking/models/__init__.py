@@ -11,7 +11,12 @@ from tracking.models.rules import (
     BlockedIP,
     BlockedPlace,
 )
-from tracking.models.suspicions import DetectionRun, DetectorMode, SuspiciousIP
+from tracking.models.suspicions import (
+    DetectionRun,
+    DetectorMode,
+    SuspiciousIP,
+    SuspiciousIPQuerySet,
+)
 
 __all__ = [
     "LIVE",
@@ -31,4 +36,5 @@ __all__ = [
     "RequestLog",
     "RequestLogQuerySet",
     "SuspiciousIP",
+    "SuspiciousIPQuerySet",
 ]

@@ -4,9 +4,21 @@ from __future__ import annotations
 
 from django.db import models
 
+from tracking.engine.address import IPNetwork, holding
 from tracking.engine.findings import Mode, Severity
-from tracking.fields import AddressField
+from tracking.engine.rules import target_of_network
+from tracking.fields import AddressField, bounds
 from tracking.models.rules import AccessRule
+
+
+class SuspiciousIPQuerySet(models.QuerySet["SuspiciousIP"]):
+    def covering(self, network: IPNetwork) -> SuspiciousIPQuerySet:
+        """Suspicions of this network or one that holds it, an address standing for itself."""
+        return self.filter(target__in=[target_of_network(each).text for each in holding(network)])
+
+    def inside(self, network: IPNetwork) -> SuspiciousIPQuerySet:
+        """Suspicions of this network or a part of it."""
+        return self.filter(first__range=bounds(network), prefix__gte=network.prefixlen)
 
 
 class SuspiciousIP(models.Model):
@@ -45,6 +57,8 @@ class SuspiciousIP(models.Model):
     is_suggested = models.BooleanField(default=False)
     because = models.CharField(max_length=255, blank=True)
     duration = models.DurationField(null=True, blank=True)
+
+    objects = SuspiciousIPQuerySet.as_manager()
 
     class Meta:
         verbose_name = "suspicious IP"
