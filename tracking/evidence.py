@@ -9,26 +9,35 @@ otherwise get a blocked client blocked again.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from django.db.models import Count, Q
+from django.db.models import Count, Q, QuerySet
 from django.db.models.expressions import RawSQL
-from django.db.models.functions import TruncMinute
 
 from tracking.automatic import holders
 from tracking.engine.address import IPNetwork, parse_network
 from tracking.engine.verdict import VerdictKind
 from tracking.fields import bounds
 from tracking.models import LIVE, LoginAttempt, RequestLog, RequestLogQuerySet
+from tracking.statistics import BUCKETS, Interval
 
 MOST_ROWS = 20_000  # of one target, or with tags, that one question brings
 UNVERIFIED = "malformed_forwarding"
 NOT_FOUND = (404, 410)
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+FEWEST = 4  # requests; whoever sent no more is no detector's business by numbers
 LOGIN_PATH = "login|signin|sign-in|session|authenticate|xmlrpc"  # the same for both databases
+# What looks like a failed login to whoever knows only the log. Where this service has answered
+# itself, only an answer that says so counts; of another server's log, a login page that comes again
+# instead of leading on does too.
+REFUSED_POST = Q(method="POST") & (
+    Q(status__in=(401, 403))
+    | (~Q(source=LIVE) & ~Q(status__range=(300, 399)) & Q(normal_path__regex=LOGIN_PATH))
+)
 
 
 class Seen(NamedTuple):
@@ -47,6 +56,14 @@ class Seen(NamedTuple):
 _COLUMNS = ("pk", "at", "counting_key", "user_pk", "method", "normal_path", "status", "tags")
 
 
+class Totals(NamedTuple):
+    """How much one key sent: requests, those for what is not there, and forms that were refused."""
+
+    requests: int
+    missing: int
+    refused: int
+
+
 class Tried(NamedTuple):
     """An attempt to log in that did not succeed."""
 
@@ -61,26 +78,55 @@ class Span:
 
     start: datetime
     end: datetime
+    _totals: dict[timedelta, dict[str, Totals]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     def busy(self, width: timedelta, threshold: int) -> list[str]:
-        """Keys with more than `threshold` requests in the span and `width` before it."""
-        return list(self._grouped(width, Count("pk"), threshold))
+        """Keys that may have sent more than `threshold` requests within `width`."""
+        return [key for key, total in self.totals(width).items() if total.requests > threshold]
 
     def missing(self, width: timedelta, threshold: int) -> list[str]:
-        """Keys that asked for more than `threshold` different paths that are not there."""
-        counted = Count("normal_path", distinct=True, filter=Q(status__in=NOT_FOUND))
-        return list(self._grouped(width, counted, threshold))
+        """Keys that may have asked more than `threshold` times for what is not there."""
+        return [key for key, total in self.totals(width).items() if total.missing > threshold]
+
+    def posting(self, width: timedelta, threshold: int) -> list[str]:
+        """Keys that may have sent more than `threshold` forms that were refused."""
+        return [key for key, total in self.totals(width).items() if total.refused > threshold]
+
+    def totals(self, width: timedelta) -> dict[str, Totals]:
+        """What each key sent in the span and `width` (an hour at least) before it.
+
+        Detectors look closer at those who exceed a threshold here: one look at each row of the
+        span serves them all.
+        """
+        width = max(width, HOUR)
+        if width not in self._totals:
+            rows = self.rows(width).order_by().values("counting_key")
+            counted = rows.annotate(
+                requests=Count("pk"),
+                missing=Count("pk", filter=Q(status__in=NOT_FOUND)),
+                refused=Count("pk", filter=REFUSED_POST),
+            ).filter(requests__gt=FEWEST)
+            found = counted.values_list("counting_key", "requests", "missing", "refused")
+            self._totals[width] = {key: Totals(*numbers) for key, *numbers in found}
+        return self._totals[width]
 
     def requests(self, key: str, width: timedelta) -> list[Seen]:
         """The requests of one key, in order of time; the newest of very many."""
-        rows = self.rows(width).filter(address__range=bounds(parse_network(key)))
-        return self._seen(rows.order_by("-at", "-pk"))[::-1]
+        first, last = bounds(parse_network(key))
+        # To name one address lets SQLite take its index although the newest are wanted first.
+        whose = Q(address=first) if first == last else Q(address__range=(first, last))
+        return self._seen(self.rows(width).filter(whose).order_by("-at", "-pk"))[::-1]
+
+    def busy_minutes(self, threshold: int) -> list[str]:
+        """Keys with more than `threshold` requests in one minute of the clock."""
+        counted = self._minutes(timedelta(minutes=1)).filter(number__gt=threshold)
+        return sorted(set(counted.values_list("counting_key", flat=True)))
 
     def minutes(self, width: timedelta) -> dict[int, int]:
         """How many minutes of any one client hold so many requests, by that number."""
-        rows = self.rows(width).order_by().annotate(minute=TruncMinute("at"))
-        counted = rows.values("counting_key", "minute").annotate(number=Count("pk"))
-        return Counter(counted.values_list("number", flat=True).iterator(10_000))
+        return Counter(self._minutes(width).values_list("number", flat=True).iterator(10_000))
 
     def tagged(self, width: timedelta) -> dict[str, list[Seen]]:
         """The requests with tags, by key, in order of time."""
@@ -98,19 +144,18 @@ class Span:
         rows = list(failed.values_list("at", "address", "account")[:MOST_ROWS])
         return [Tried(*row) for row in reversed(rows)]
 
-    def failed_posts(self, width: timedelta) -> dict[str, list[Seen]]:
-        """Requests that look like failed logins to whoever knows only the log, by key.
+    def refused_posts(self, key: str, width: timedelta) -> list[Seen]:
+        """The forms of one key that were refused, in order of time."""
+        rows = self.rows(width).filter(REFUSED_POST)
+        rows = rows.filter(address__range=bounds(parse_network(key)))
+        return self._seen(rows.order_by("-at", "-pk"))[::-1]
 
-        Where this service has answered itself, only an answer that says so counts; of another
-        server's log, a login page that comes again instead of leading on does too.
-        """
-        refused = Q(status__in=(401, 403))
-        again = Q(normal_path__regex=LOGIN_PATH) & ~Q(source=LIVE) & ~Q(status__range=(300, 399))
-        rows = self.rows(width).filter(refused | again, method="POST")
-        found: defaultdict[str, list[Seen]] = defaultdict(list)
-        for seen in self._seen(rows.order_by("-at", "-pk"))[::-1]:
-            found[seen.key].append(seen)
-        return found
+    def bystanders(self, network: IPNetwork, members: Collection[str]) -> tuple[int, int]:
+        """How many other keys of a network were seen within a day, and how many users of it."""
+        rows = RequestLog.objects.inside(network).filter(at__gt=self.end - DAY, at__lte=self.end)
+        seen = set(rows.order_by().values_list("counting_key", "user_pk").distinct()[:MOST_ROWS])
+        others = {key for key, _ in seen} - set(members)
+        return len(others), len({user_pk for _, user_pk in seen} - {""})
 
     def sample(self, network: IPNetwork, most: int = 20) -> tuple[int, ...]:
         """The newest requests of a network in the span."""
@@ -126,9 +171,9 @@ class Span:
     def colleagues(self) -> frozenset[str]:
         return holders()
 
-    def _grouped(self, width: timedelta, counted: Count, threshold: int) -> Iterable[str]:
-        rows = self.rows(width).order_by().values("counting_key").annotate(number=counted)
-        return rows.filter(number__gt=threshold).values_list("counting_key", flat=True)
+    def _minutes(self, width: timedelta) -> QuerySet[RequestLog, dict[str, Any]]:
+        rows = self.rows(width).order_by().annotate(minute=BUCKETS[Interval.MINUTE])
+        return rows.values("counting_key", "minute").annotate(number=Count("pk"))
 
     def _seen(self, rows: RequestLogQuerySet) -> list[Seen]:
         seen = (Seen(*row) for row in rows.values_list(*_COLUMNS)[:MOST_ROWS])

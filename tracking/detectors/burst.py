@@ -17,7 +17,7 @@ MINUTE = timedelta(minutes=1)
 
 def _find(span: Span, thresholds: Mapping[str, int]) -> Iterator[Finding]:
     width = seconds(thresholds)
-    busy = span.busy(MINUTE * (1 + (span.end - span.start) // MINUTE), thresholds["requests"])
+    busy = span.busy_minutes(thresholds["requests"])
     if not busy:
         return
     everybody = bound(span.minutes(width), thresholds["deviations"])

@@ -41,7 +41,8 @@ def _find(span: Span, thresholds: Mapping[str, int]) -> Iterator[Finding]:
 
 def _posts(span: Span, thresholds: Mapping[str, int]) -> Iterator[Finding]:
     width, most = seconds(thresholds), thresholds["posts"]
-    for key, seen in span.failed_posts(width).items():
+    for key in span.posting(width, most):
+        seen = span.refused_posts(key, width)
         moments = [one.at for one in seen]
         peak = busiest(moments, width, most)
         if peak is not None:

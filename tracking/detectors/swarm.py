@@ -25,19 +25,24 @@ def _find(span: Span, thresholds: Mapping[str, int]) -> Iterator[Finding]:
     for clients in members.values():
         hits = sum(map(len, clients.values()))
         if len(clients) >= thresholds["members"] and hits >= thresholds["hits"]:
-            yield _finding(clients, hits, thresholds)
+            yield _finding(span, clients, hits, thresholds)
 
 
 def _finding(
-    clients: Mapping[IPNetwork, list[Seen]], hits: int, thresholds: Mapping[str, int]
+    span: Span,
+    clients: Mapping[IPNetwork, list[Seen]],
+    hits: int,
+    thresholds: Mapping[str, int],
 ) -> Finding:
     seen = sorted((one for each in clients.values() for one in each), key=lambda one: one.at)
     network = smallest_around(list(clients))
+    others, users = span.bystanders(network, {one.key for one in seen})
     return Finding(
         detector=SWARM.name,
         target=network,
         severity=Severity.HIGH,
-        reason=f"{len(clients)} addresses of {network} sent {hits} requests with attacks or probes",
+        reason=f"{len(clients)} addresses of {network} sent {hits} requests with attacks or"
+        f" probes; {others} others of it, and {users} users, were seen within a day",
         count=hits,
         threshold=thresholds["hits"],
         start=seen[0].at,
