@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from tracking.engine.address import IPAddress
 from tracking.engine.text import printable
-from tracking.models import AuditEntry
+from tracking.models import AccessRule, AuditEntry
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,3 +65,18 @@ def entry(
         before=before,
         after=after,
     )
+
+
+def facts(row: AccessRule) -> dict[str, Any]:
+    """Return a rule as the audit log shows it."""
+    return {
+        "rule": row.pk,
+        "kind": row.kind,
+        "target": row.target,
+        "action": row.action,
+        "observed": row.observed,
+        "path": row.path,
+        "methods": list(row.methods),
+        "origin": row.origin,
+        "expires_at": row.expires_at.isoformat() if row.expires_at else None,
+    }

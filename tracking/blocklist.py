@@ -11,12 +11,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from django.db.models import F
 from django.utils import timezone
 
-from tracking import audit, policy
+from tracking import audit, policy, signals
 from tracking.audit import Actor
 from tracking.engine.rules import ANY_COUNTRY, RuleAction, RuleKind, Target
 from tracking.engine.text import printable
@@ -68,6 +67,7 @@ def block_many(actor: Actor, proposals: Sequence[Proposal]) -> list[Outcome]:
             row.pk = None
         AccessRule.objects.bulk_create(rows, batch_size=1000)
         audit.record_many([_made(actor, row) for row in rows])
+        book.changed += rows
         return outcomes
 
 
@@ -162,6 +162,7 @@ def lift_all(actor: Actor, reason: str = "") -> int:
     with policy.changing() as version:
         now = timezone.now()
         blocks = AccessRule.objects.live(now).filter(action=RuleAction.BLOCK)
+        signals.blocks_changed(signals.address_unblocked, actor, blocks)
         number = blocks.update(ended_at=now, version=version)
         audit.record(actor, "unblock_all", "*", reason=reason, before={"rules": number})
         return number
@@ -178,12 +179,11 @@ def extend(actor: Actor, number: int, expires_at: datetime | None, reason: str =
         if row is None:
             raise NotBlockedError("This rule is over: make it anew.")
         check_extension(Book(actor, [target_of(row)], now), row, expires_at)
-        before = facts(row)
+        before = audit.facts(row)
         row.expires_at, row.version = expires_at, version
         row.save(update_fields=["expires_at", "version"])
-        audit.record(
-            actor, "extend_rule", row.target, reason=reason, before=before, after=facts(row)
-        )
+        after = audit.facts(row)
+        audit.record(actor, "extend_rule", row.target, reason=reason, before=before, after=after)
         return row
 
 
@@ -195,27 +195,17 @@ def close_expired(now: datetime) -> int:
         return _close_expired(now, version)
 
 
-def facts(row: AccessRule) -> dict[str, Any]:
-    """Return a rule as the audit log shows it."""
-    return {
-        "rule": row.pk,
-        "kind": row.kind,
-        "target": row.target,
-        "action": row.action,
-        "observed": row.observed,
-        "path": row.path,
-        "methods": list(row.methods),
-        "origin": row.origin,
-        "expires_at": row.expires_at.isoformat() if row.expires_at else None,
-    }
-
-
 @contextmanager
 def _book(
     actor: Actor, targets: Sequence[Target], now: datetime | None = None
 ) -> Iterator[tuple[Book, int]]:
     with policy.changing() as version:
-        yield Book(actor, targets, now or timezone.now()), version
+        book = Book(actor, targets, now or timezone.now())
+        yield book, version
+        ended = [row for row in book.changed if row.ended_at is not None]
+        made = [row for row in book.changed if row.ended_at is None]
+        signals.blocks_changed(signals.address_blocked, actor, made)
+        signals.blocks_changed(signals.address_unblocked, actor, ended)
 
 
 def _add(book: Book, version: int, proposal: Proposal) -> AccessRule:
@@ -225,6 +215,7 @@ def _add(book: Book, version: int, proposal: Proposal) -> AccessRule:
     row.save(force_insert=True)
     book.add([row])
     _made(book.actor, row).save(force_insert=True)
+    book.changed.append(row)
     return row
 
 
@@ -252,11 +243,12 @@ def _checked(book: Book, version: int, proposal: Proposal) -> AccessRule:
 
 def _made(actor: Actor, row: AccessRule) -> AuditEntry:
     verb = "block" if row.action == RuleAction.BLOCK else "allow"
-    return audit.entry(actor, verb, row.target, reason=row.reason, after=facts(row))
+    return audit.entry(actor, verb, row.target, reason=row.reason, after=audit.facts(row))
 
 
 def _close_expired(now: datetime, version: int, **which: str) -> int:
     expired = AccessRule.objects.filter(ended_at=None, expires_at__lte=now, **which)
+    signals.blocks_changed(signals.block_expired, None, expired)
     return expired.update(ended_at=F("expires_at"), version=version)
 
 
@@ -281,11 +273,12 @@ def _lift_safely(book: Book, version: int, rows: Sequence[AccessRule], reason: s
 
 
 def _end(book: Book, version: int, row: AccessRule, reason: str) -> None:
-    before = facts(row)
+    before = audit.facts(row)
     row.ended_at, row.version = book.now, version
     row.save(update_fields=["ended_at", "version"])
     verb = "unblock" if row.action == RuleAction.BLOCK else "disallow"
     audit.record(book.actor, verb, row.target, reason=reason, before=before)
+    book.changed.append(row)
 
 
 def _outranks(row: AccessRule, rule: AccessRule) -> bool:

@@ -60,6 +60,7 @@ class Book:
 
     def __init__(self, actor: Actor, targets: Sequence[Target], now: datetime) -> None:
         self.actor, self.now = actor, now
+        self.changed: list[AccessRule] = []  # rules made and ended, for who tells of them
         self.place = geo.locate(actor.address) if actor.address is not None else NOWHERE
         self.protected = tuple(_protected(actor))
         self._rules: dict[int, AccessRule] = {}

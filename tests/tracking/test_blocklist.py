@@ -11,7 +11,7 @@ from django.db import connection
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
-from tracking import blocklist, policy
+from tracking import audit, blocklist, policy
 from tracking.audit import COMMAND_LINE, Actor
 from tracking.engine.address import parse_address
 from tracking.engine.rules import RuleAction, Target
@@ -66,7 +66,7 @@ def test_a_rule_keeps_who_why_and_until_when() -> None:
     entry = AuditEntry.objects.get()
     assert (entry.actor, entry.actor_pk, entry.address) == ("ada", "1", "198.51.100.10")
     assert (entry.action, entry.target, entry.before) == ("block", "203.0.113.0/24", None)
-    assert entry.after == blocklist.facts(row)
+    assert entry.after == audit.facts(row)
 
 
 def test_lifting_keeps_history() -> None:
