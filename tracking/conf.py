@@ -22,11 +22,13 @@ from django.core.signals import setting_changed
 
 from tracking.engine import sensitive
 from tracking.engine.address import AddressError, IPNetwork, parse_network
+from tracking.engine.endpoints import Endpoint, EventType, read_endpoints, read_event_types
 from tracking.engine.forwarding import Proxies
 from tracking.engine.limits import LIMITS, Key, Limit, changed, for_all
 
 MIB = 1024 * 1024
 HOUR = timedelta(hours=1)
+_MAILBOX = r"[^@\s,;<>\"]+@[^@\s,;<>\"]+"
 _LIMIT_NAME = re.compile(r"[a-z][a-z0-9_]{0,63}", re.ASCII)
 
 
@@ -60,6 +62,11 @@ class Configuration:
     detectors: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
     block_durations: tuple[timedelta, ...] = (HOUR, 4 * HOUR, 24 * HOUR, 7 * 24 * HOUR)
     block_memory: timedelta = timedelta(days=30)
+    alert_emails: tuple[str, ...] = ()
+    alert_webhooks: tuple[Endpoint, ...] = ()
+    alert_interval: timedelta = HOUR / 4
+    alert_mute: frozenset[EventType] = frozenset()
+    alert_networks: tuple[IPNetwork, ...] = ()
 
     @property
     def enforces(self) -> bool:
@@ -144,16 +151,15 @@ def _header(value: object) -> str:
     return value
 
 
-def _names(value: object) -> tuple[str, ...]:
-    if isinstance(value, str) or not isinstance(value, Iterable):
-        raise ValueError(f"{value!r} is not a list of parameter names")
-    return tuple(str(item).lower() for item in value)
+def _texts(what: str, form: str = ".*") -> Callable[[object], tuple[str, ...]]:
+    def read(value: object) -> tuple[str, ...]:
+        is_list = isinstance(value, Iterable) and not isinstance(value, str)
+        texts = tuple(map(str, value)) if is_list else ()  # type: ignore[call-overload]
+        if not is_list or not all(re.fullmatch(form, text) for text in texts):
+            raise ValueError(f"{value!r} is not a list of {what}")
+        return texts
 
-
-def _fields(value: object) -> tuple[str, ...]:
-    if isinstance(value, str) or not isinstance(value, Iterable):
-        raise ValueError(f"{value!r} is not a list of names of GraphQL fields")
-    return tuple(str(item) for item in value)
+    return read
 
 
 def _redis_url(value: object) -> str:
@@ -169,12 +175,6 @@ def _redis_url(value: object) -> str:
     if find_spec("redis") is None:
         raise ValueError("install the package redis, or count in memory with an empty address")
     return str(value)
-
-
-def _paths(value: object) -> tuple[str, ...]:
-    if isinstance(value, str) or not isinstance(value, Iterable):
-        raise ValueError(f"{value!r} is not a list of paths such as '/graphql/'")
-    return tuple(str(path) for path in value)
 
 
 def _limits(value: object) -> dict[str, Limit]:
@@ -264,20 +264,25 @@ SETTINGS: tuple[tuple[str, str, Callable[[object], object]], ...] = (
     ("tracking.E010", "TRACKING_JOURNAL_UNLINK_DELAY", _seconds(0, 86_400)),
     ("tracking.E011", "TRACKING_LOG_RETENTION_DAYS", _whole(0, 36_500)),
     ("tracking.E012", "TRACKING_LOG_QUERY_STRING", _switch),
-    ("tracking.E013", "TRACKING_REDACTED_NAMES", _names),
+    ("tracking.E013", "TRACKING_REDACTED_NAMES", _texts("parameter names")),
     ("tracking.E014", "TRACKING_QUERY_TIME_BUDGET", _seconds(0.05, 300)),
     ("tracking.E015", "TRACKING_TRUSTED_UNIX_SOCKET", _switch),
     ("tracking.E016", "TRACKING_REDIS_URL", _redis_url),
     ("tracking.E017", "TRACKING_LIMITS", _limits),
-    ("tracking.E018", "TRACKING_GRAPHQL_PATHS", _paths),
+    ("tracking.E018", "TRACKING_GRAPHQL_PATHS", _texts("paths such as '/graphql/'")),
     ("tracking.E019", "TRACKING_ENFORCEMENT", _one_of("enforce", "observe")),
     ("tracking.E023", "TRACKING_UNKNOWN_COUNTRY", _one_of("exempt", "any")),
     ("tracking.E024", "TRACKING_SIGNATURES", _switch),
-    ("tracking.E025", "TRACKING_SENSITIVE_PATHS", _paths),
-    ("tracking.E026", "TRACKING_SENSITIVE_FIELDS", _fields),
+    ("tracking.E025", "TRACKING_SENSITIVE_PATHS", _texts("paths such as '/admin'")),
+    ("tracking.E026", "TRACKING_SENSITIVE_FIELDS", _texts("names of GraphQL fields")),
     ("tracking.E027", "TRACKING_DETECTORS", _settings_of_detectors),
     ("tracking.E028", "TRACKING_BLOCK_DURATIONS", _durations),
     ("tracking.E029", "TRACKING_BLOCK_MEMORY", _duration),
+    ("tracking.E030", "TRACKING_ALERT_EMAILS", _texts("e-mail addresses", _MAILBOX)),
+    ("tracking.E031", "TRACKING_ALERT_WEBHOOKS", read_endpoints),
+    ("tracking.E032", "TRACKING_ALERT_INTERVAL", _duration),
+    ("tracking.E033", "TRACKING_ALERT_MUTE", read_event_types),
+    ("tracking.E034", "TRACKING_ALERT_NETWORKS", _networks),
 )
 
 _current: Configuration | None = None

@@ -1,5 +1,6 @@
 """The rows: what was recorded, the rules, what was found, who did what, and counters."""
 
+from tracking.models.alerts import Delivery
 from tracking.models.people import AuditEntry, LoginAttempt, LoginAttemptQuerySet
 from tracking.models.positions import Counter, ReadPosition
 from tracking.models.requests import LIVE, RequestLog, RequestLogQuerySet
@@ -28,6 +29,7 @@ __all__ = [
     "BlockedIP",
     "BlockedPlace",
     "Counter",
+    "Delivery",
     "DetectionRun",
     "DetectorMode",
     "LoginAttempt",
