@@ -36,6 +36,8 @@ from schema.errors import Code, Refusal
 
 PAGE = 50  # rows of a page whose size is not given
 LARGEST_PAGE = 100
+EVIDENCE = 10  # requests behind a suspicion, where no number is given
+LIST_SIZES = {"evidence": EVIDENCE, "planned": 100, "hours": 100, "targets": 100}  # without pages
 PAGE_ARGUMENTS = frozenset({"first", "last", "top"})
 PAGE_FIELDS = frozenset({"edges", "nodes"})
 INTROSPECTION_COST = 2_000  # as the answers of its lists grow with the schema
@@ -245,7 +247,7 @@ class Scale:
             if argument.name.value in PAGE_ARGUMENTS:
                 inside.sized_by_variables |= isinstance(argument.value, VariableNode)
                 return self.size(argument.value)
-        return PAGE if inside.is_page else 1
+        return PAGE if inside.is_page else LIST_SIZES.get(node.name.value, 1)
 
     def size(self, value: ValueNode) -> int:
         if isinstance(value, VariableNode):

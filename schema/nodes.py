@@ -16,6 +16,7 @@ from schema.errors import bad_input
 from schema.ids import read_id, wrong_id
 from schema.requests import requests_by_id
 from schema.rules import rules_by_id
+from schema.suspicions import suspicions_by_id
 
 MOST_IDS = 100
 
@@ -23,6 +24,7 @@ MOST_IDS = 100
 NODES: Mapping[str, Callable[[Info, Iterable[int]], Mapping[int, Any]]] = {
     "RequestLog": requests_by_id,
     "AccessRule": rules_by_id,
+    "SuspiciousIP": suspicions_by_id,
     "LoginAttempt": attempts_by_id,
     "AuditEntry": entries_by_id,
     "User": users_by_id,

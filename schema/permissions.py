@@ -14,11 +14,22 @@ from users.models import User
 
 # The ready-made groups, made and kept up to date after each `migrate`. Each has what stands before.
 ROLES: dict[str, tuple[str, ...]] = {
-    "viewer": ("tracking.view_requestlog", "tracking.view_accessrule"),
-    "analyst": ("tracking.view_loginattempt", "tracking.view_auditentry", "tracking.reset_limit"),
+    "viewer": (
+        "tracking.view_requestlog",
+        "tracking.view_accessrule",
+        "tracking.view_suspiciousip",
+    ),
+    "analyst": (
+        "tracking.view_loginattempt",
+        "tracking.view_auditentry",
+        "tracking.reset_limit",
+        "tracking.change_suspiciousip",
+        "tracking.view_detectionrun",
+    ),
     "administrator": (
         "tracking.add_accessrule",
         "tracking.change_accessrule",
+        "tracking.run_detection",
         "users.view_user",
         "users.change_user",
     ),

@@ -24,11 +24,13 @@ from schema.nodes import NodeQueries
 from schema.ratelimits import RateLimitMutations, RateLimitQueries
 from schema.regions import RegionMutations
 from schema.requests import RequestQueries
+from schema.reviews import ReviewMutations
 from schema.rules import RuleQueries
 from schema.scalars import SCALARS
 from schema.server import ServerQueries
 from schema.sessions import SessionMutations, SessionQueries
 from schema.stats import StatisticsQueries
+from schema.suspicions import SuspicionQueries
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +73,7 @@ class Query(
     RequestQueries,
     StatisticsQueries,
     RuleQueries,
+    SuspicionQueries,
     LoginAttemptQueries,
     AuditQueries,
     RateLimitQueries,
@@ -87,6 +90,7 @@ class Mutation(
     AccountMutations,
     BlockingMutations,
     RegionMutations,
+    ReviewMutations,
     RateLimitMutations,
 ):
     """Each noun brings its own fields."""

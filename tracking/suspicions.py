@@ -33,6 +33,10 @@ class ReviewError(ValueError):
     """A suspicion cannot be reviewed like this; the message says why."""
 
 
+class NothingSuggestedError(ReviewError):
+    """No block waits for a decision."""
+
+
 @dataclass(frozen=True, slots=True)
 class Settled:
     """What became of a finding; `rule` is the block it led to."""
@@ -127,7 +131,7 @@ def approve(
 ) -> SuspiciousIP:
     """Confirm a suspicion and block its target, for the suggested time where none is given.
 
-    Raises what `review` does, and ReviewError where no block is suggested (any more).
+    Raises what `review` does, and NothingSuggestedError.
     """
     with transaction.atomic():
         suggested = _suggestion(number).duration or conf.current().block_durations[0]
@@ -137,7 +141,7 @@ def approve(
 def dismiss(actor: Actor, number: int, status: str, note: str | None = None) -> SuspiciousIP:
     """Decide against a suggested block: `status` is FALSE_POSITIVE or IGNORED.
 
-    Raises what `review` does, and ReviewError where no block is suggested (any more).
+    Raises what `review` does, and NothingSuggestedError.
     """
     if status not in _SETTLED:
         raise ReviewError("A suggestion is dismissed as FALSE_POSITIVE or IGNORED.")
@@ -150,7 +154,7 @@ def _suggestion(number: int) -> SuspiciousIP:
     """Return a suspicion whose block waits for a person; nobody else decides about it meanwhile."""
     row = SuspiciousIP.objects.select_for_update().get(pk=number)
     if not row.is_suggested:
-        raise ReviewError("No block of this target waits for a decision (any more).")
+        raise NothingSuggestedError("No block of this target waits for a decision (any more).")
     return row
 
 

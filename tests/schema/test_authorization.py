@@ -18,6 +18,7 @@ from time_machine import TimeMachineFixture
 from schema.nodes import NODES
 from schema.permissions import ROLES
 from schema.root import schema
+from tests.schema.found import suggested
 from tests.schema.record import record, row
 from tests.users.front import RIGHT, ask, log_in
 from tracking import blocklist
@@ -64,6 +65,18 @@ QUESTIONS = {
     "blockedIps": "{ blockedIps { nodes { target } } }",
     "node AccessRule": '{ node(id: "RULE") { id } }',
     "nodes AccessRule": '{ nodes(ids: ["RULE"]) { id } }',
+    "suspiciousIps": "{ suspiciousIps { nodes { address } } }",
+    "node SuspiciousIP": '{ node(id: "SUSPICION") { id } }',
+    "nodes SuspiciousIP": '{ nodes(ids: ["SUSPICION"]) { id } }',
+    "reviewSuspiciousIp": 'reviewSuspiciousIp(input: {id: "SUSPICION", status: CONFIRMED})',
+    "reviewSuspiciousIp with block": (
+        'reviewSuspiciousIp(input: {id: "SUSPICION", status: CONFIRMED, block: "1h"})'
+    ),
+    "approveSuggestion": 'approveSuggestion(input: {id: "SUSPICION"})',
+    "dismissSuggestion": 'dismissSuggestion(input: {id: "SUSPICION", status: IGNORED})',
+    "dismissSuggestion of a person's block": (
+        'dismissSuggestion(input: {id: "FOUND_AND_BLOCKED", status: IGNORED})'
+    ),
     "blockIp": 'blockIp(input: {address: "198.51.100.9"})',
     "blockIp with force": 'blockIp(input: {address: "8.0.0.0/7", force: true})',
     "blockIp dryRun": 'blockIp(input: {address: "198.51.100.9", dryRun: true})',
@@ -196,6 +209,10 @@ def world() -> dict[str, str]:
         "ATTEMPT": global_id("LoginAttempt", LoginAttempt.objects.get(account="other")),
         "ENTRY": global_id("AuditEntry", entry),
         "RULE": global_id("AccessRule", rules["BLOCKED_IP"]),
+        "SUSPICION": global_id("SuspiciousIP", suggested("198.51.100.76")),
+        "FOUND_AND_BLOCKED": global_id(
+            "SuspiciousIP", suggested("198.51.100.77", rule=rules["BLOCKED_IP"])
+        ),
         **{name: rule.target.removeprefix("AS") for name, rule in rules.items()},
     }
 
