@@ -15,10 +15,13 @@ from urllib.parse import unquote, urlsplit
 from zoneinfo import ZoneInfo
 
 import dj_database_url
+from django.core.exceptions import ValidationError as InvalidAddress
+from django.core.validators import validate_email
 from environs import Env, ValidationError
 from huey.serializer import SignedSerializer
 
 from tracking.engine.address import AddressError, parse_network
+from tracking.engine.endpoints import read_endpoints, read_event_types
 from tracking.engine.limits import LIMITS, ClientClass, Key, LimitError, parse_rates
 from users.keys import make_file, parse_keys
 
@@ -187,6 +190,28 @@ def limit_changes(env: Env) -> dict[str, dict[str, object]]:
         said |= {"observed": env.bool(f"{name}_OBSERVED", False)}
         changes[limit.name] = {what: value for what, value in said.items() if value}
     return changes
+
+
+def mailboxes(addresses: list[str]) -> None:
+    for address in addresses:
+        try:
+            validate_email(address)
+        except InvalidAddress:
+            raise ValidationError(f"{address!r} is not an e-mail address") from None
+
+
+def webhooks(texts: list[str]) -> None:
+    try:
+        read_endpoints(texts)
+    except ValueError as error:
+        raise ValidationError(str(error)) from None
+
+
+def event_types(names: list[str]) -> None:
+    try:
+        read_event_types(names)
+    except ValueError as error:
+        raise ValidationError(str(error)) from None
 
 
 def words(text: str, check: Callable[[list[str]], None]) -> list[str]:

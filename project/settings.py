@@ -17,10 +17,12 @@ from project.environment import (
     SHORTEST_KEY,
     database,
     development_key,
+    event_types,
     frontends,
     hosts,
     huey_storage,
     limit_changes,
+    mailboxes,
     networks,
     origins,
     private_folder,
@@ -30,6 +32,7 @@ from project.environment import (
     signing_keys,
     span,
     token_keys,
+    webhooks,
     words,
     zone,
 )
@@ -105,6 +108,20 @@ try:
     TRACKING_SIGNATURES = env.bool("SIGNATURES", True)
     TRACKING_REDIS_URL = env.str("REDIS_URL", "", validate=redis_url)
     TRACKING_LIMITS = limit_changes(env)
+    TRACKING_ALERT_EMAILS = env.words("ALERT_EMAILS", "", check=mailboxes)
+    TRACKING_ALERT_WEBHOOKS = env.words("ALERT_WEBHOOKS", "", check=webhooks)
+    TRACKING_ALERT_INTERVAL = env.span("ALERT_INTERVAL", "15m", longest="7d")
+    TRACKING_ALERT_MUTE = env.words("ALERT_MUTE", "", check=event_types)
+    TRACKING_ALERT_NETWORKS = env.words(
+        "ALERT_NETWORKS", "127.0.0.0/8,::1" if DEBUG else "", check=networks
+    )
+    EMAIL_HOST = env.str("EMAIL_HOST", "") or "localhost"
+    EMAIL_PORT = env.int("EMAIL_PORT", 25, validate=validate.Range(1, 65535))
+    EMAIL_HOST_USER = env.str("EMAIL_HOST_USER", "")
+    EMAIL_HOST_PASSWORD = env.str("EMAIL_HOST_PASSWORD", "")
+    EMAIL_USE_TLS = env.bool("EMAIL_USE_TLS", False)
+    EMAIL_USE_SSL = env.bool("EMAIL_USE_SSL", False)
+    DEFAULT_FROM_EMAIL = SERVER_EMAIL = env.str("DEFAULT_FROM_EMAIL", "") or "security@localhost"
 except EnvValidationError as error:
     name = str(error).split('"')[1]
     reasons = " ".join(str(message).rstrip(".") for message in error.error_messages)
@@ -118,6 +135,8 @@ if not DEBUG and (
     refuse(
         f"SECRET_KEY must be {SHORTEST_KEY} or more random characters of your own with DEBUG off."
     )
+if EMAIL_USE_TLS and EMAIL_USE_SSL:
+    refuse("EMAIL_USE_TLS and EMAIL_USE_SSL exclude each other: take TLS on port 587, SSL on 465.")
 if not DEBUG and "*" in ALLOWED_HOSTS:
     refuse(
         "ALLOWED_HOSTS may not hold * when DEBUG is off: name the hosts this service answers for."
@@ -214,6 +233,8 @@ SECURE_REFERRER_POLICY = "same-origin"
 # Safe because the guard takes this header away unless a trusted proxy sent it.
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 X_FRAME_OPTIONS = "DENY"
+EMAIL_TIMEOUT = 15  # seconds; the worker that sends has other work too
+EMAIL_SUBJECT_PREFIX = "[security] "
 # Whether all subdomains speak HTTPS, and for how long, is for their owner to say, not for us.
 SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
 

@@ -19,10 +19,11 @@ from django.utils.functional import lazy
 from django.utils.timezone import get_current_timezone_name, localtime
 
 from tracking.conf import current
+from tracking.deliveryadmin import DeliveryAdmin
 from tracking.engine.address import AddressError, IPNetwork, parse_network
 from tracking.engine.verdict import VerdictKind
 from tracking.logpage import PAGE, REFUSED, Asked, Page, Position, find, page
-from tracking.models import AuditEntry, LoginAttempt, RequestLog
+from tracking.models import AuditEntry, Delivery, LoginAttempt, RequestLog
 from tracking.timebudget import OutOfTime, TimeBudget
 
 _EARLIEST, _LATEST = datetime(1971, 1, 1, tzinfo=UTC), datetime(2999, 1, 1, tzinfo=UTC)
@@ -277,3 +278,6 @@ class RequestLogAdmin(LookedAt):
     @admin.display(description="ms")
     def milliseconds(self, row: RequestLog) -> str:
         return f"{row.duration_ms:.1f}"
+
+
+admin.site.register(Delivery, DeliveryAdmin)

@@ -9,4 +9,4 @@ class TrackingConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from tracking import checks, receivers  # noqa: F401, PLC0415 - Django is ready only now
+        from tracking import alerts, checks, receivers  # noqa: F401, PLC0415 - Django is ready only now

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import logging
+import time
+from contextlib import suppress
 
 from django.utils import timezone
 from huey import crontab
-from huey.contrib.djhuey import close_db, db_periodic_task, db_task, on_startup
+from huey.contrib.djhuey import HUEY, close_db, db_periodic_task, db_task, on_startup
+from huey.exceptions import TaskLockedException
 
-from tracking import blocklist, detection, drainer, retention, signals
+from tracking import alerts, blocklist, detection, digest, drainer, retention, signals
 from tracking.models import Counter
 
 logger = logging.getLogger(__name__)
 
 HEARTBEAT = "huey.heartbeat"
+LONGEST_DELIVERY = 300  # seconds after which the lock of a worker that died is open again
+_woken_until = 0.0
 
 
 @db_periodic_task(crontab())
@@ -52,6 +57,30 @@ def forget_old_requests() -> None:
     retention.forget(timezone.now())
 
 
+@db_periodic_task(crontab())
+def deliver_alerts() -> None:
+    """Tell of what nobody has been told of yet, and try again what failed; see tracking.alerts."""
+    _deliver()
+
+
+@db_task()
+def deliver_alerts_now() -> None:
+    _deliver()
+
+
+@db_periodic_task(crontab(minute="23", hour="3"))
+def forget_old_alerts() -> None:
+    alerts.forget(timezone.now())
+
+
+def wake_for_alerts(**_: object) -> None:
+    """Queue a delivery, one for all that is written within half a second."""
+    global _woken_until
+    if time.monotonic() >= _woken_until:
+        _woken_until = time.monotonic() + 0.5
+        deliver_alerts_now.schedule(delay=1)
+
+
 def wake(key: str, **_: object) -> None:
     """Queue a run; sent by the recorder, in whatever process moves the rows."""
     detect_now(key)
@@ -64,7 +93,15 @@ def _detect(trigger: str) -> None:
         logger.info("Another process is looking for suspicious addresses already")
 
 
+def _deliver() -> None:
+    # An endpoint that hangs may keep one worker waiting, not all of them.
+    with suppress(TaskLockedException), HUEY.lock_task("deliver_alerts", ttl=LONGEST_DELIVERY):
+        digest.send(timezone.now())
+        alerts.deliver(timezone.now())
+
+
 signals.threshold_crossed.connect(wake)
+signals.alerts_waiting.connect(wake_for_alerts)
 
 
 @on_startup("heartbeat")
