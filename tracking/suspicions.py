@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import partial
 
 from django.db import transaction
 from django.utils import timezone
@@ -83,10 +82,10 @@ def settle(finding: Finding, detector: Detector, now: datetime) -> Settled | Non
     row = _fresh(finding) if row is None or is_new else _merged(row, finding)
     rule, response = _acted(finding, response, now)
     row.rule = rule or row.rule
-    row.is_suggested = response.mode is Mode.SUGGEST
+    was_suggested, row.is_suggested = row.is_suggested, response.mode is Mode.SUGGEST
     row.because, row.duration = response.because[:255], response.duration
     row.save()
-    _announce(row, is_new, response)
+    _announce(row, is_new, was_suggested)
     return Settled(row, is_new, response, rule)
 
 
@@ -254,20 +253,13 @@ def _merged(row: SuspiciousIP, finding: Finding) -> SuspiciousIP:
     return row
 
 
-def _announce(row: SuspiciousIP, is_new: bool, response: Response) -> None:
+def _announce(row: SuspiciousIP, is_new: bool, was_suggested: bool) -> None:
+    """Tell once of a suspicion and once of a suggestion, however often the finding comes again."""
     if is_new:
-        transaction.on_commit(
-            partial(signals.suspicion_raised.send_robust, SuspiciousIP, suspicion=row)
-        )
-    if response.mode is Mode.SUGGEST:
-        transaction.on_commit(
-            partial(
-                signals.block_suggested.send_robust,
-                SuspiciousIP,
-                suspicion=row,
-                because=response.because,
-            )
-        )
+        signals.announce(signals.suspicion_raised, SuspiciousIP, suspicion=row)
+    if row.is_suggested and not was_suggested:
+        because = row.because
+        signals.announce(signals.block_suggested, SuspiciousIP, suspicion=row, because=because)
 
 
 def _block_by_hand(actor: Actor, row: SuspiciousIP, block_for: timedelta) -> AccessRule:
