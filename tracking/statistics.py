@@ -137,7 +137,7 @@ _COLUMNS: dict[Dimension, Combinable] = {
     Dimension.SOURCE: F("source"),
     Dimension.TAG: F("tags"),
 }
-_BUCKETS: dict[Interval, Combinable] = {
+BUCKETS: dict[Interval, Combinable] = {
     # SQLite keeps times as text, of which a bucket is the beginning.
     Interval.MINUTE: _Text(
         "at", "substr(%(expressions)s, 1, 16)", "date_trunc('minute', %(expressions)s, 'UTC')"
@@ -185,7 +185,7 @@ def _statement(
     """Return the SQL, whose last two parameters are how many groups and how many rows."""
     columns: dict[str, Any] = {f"d{place}": _COLUMNS[name] for place, name in enumerate(group_by)}
     if interval:
-        columns["bucket"] = _BUCKETS[interval]
+        columns["bucket"] = BUCKETS[interval]
     inner = rows.order_by().annotate(**columns).values("id", "address", "status", *columns)
     sql, parameters = inner.query.get_compiler(connection=connection).as_sql()
     words = [place for place, name in enumerate(group_by) if name in _WORDS]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from django.db import transaction
@@ -25,7 +25,7 @@ SAME_INCIDENT = timedelta(hours=24)  # so long a confirmed suspicion takes in wh
 MOST_EVIDENCE = 50
 _CRAWLER = re.compile(r"bot\b|bot/|crawl|spider|slurp", re.IGNORECASE)
 Status = SuspiciousIP.Status
-_SETTLED = (Status.FALSE_POSITIVE, Status.IGNORED)
+SETTLED = (Status.FALSE_POSITIVE, Status.IGNORED)
 
 
 class ReviewError(ValueError):
@@ -51,8 +51,10 @@ def answer(
 ) -> Response:
     """Return what is to be done about a finding as things stand. Changes nothing."""
     durations = conf.current().block_durations
-    proposal = _proposal(finding, Response(Mode.ENFORCE, durations[0]), now)
-    standing = _standing(finding, proposal, row, now)
+    book = Book(DETECTION, [target_of_network(finding.target)], now)
+    standing = replace(
+        standing_of(finding, detector, row, book), earlier_blocks=_earlier_blocks(finding, now)
+    )
     return respond(
         finding, standing, detector.modes, durations, now, counts_only=detector.counts_only
     )
@@ -107,7 +109,7 @@ def review(
     with transaction.atomic():
         row = SuspiciousIP.objects.select_for_update().get(pk=number)
         before = {"status": row.status, "note": row.note}
-        if block_for is not None and status in _SETTLED:
+        if block_for is not None and status in SETTLED:
             raise ReviewError("What is false or does not matter is not to be blocked.")
         if status == Status.OPEN and _another_open(row):
             raise ReviewError("There is a newer open suspicion of this target: review that one.")
@@ -117,7 +119,7 @@ def review(
         row.note = row.note if note is None else printable(note, 1000)
         if block_for is not None:
             row.rule = _block_by_hand(actor, row, block_for)
-        elif status in _SETTLED and row.rule is not None:
+        elif status in SETTLED and row.rule is not None:
             blocklist.lift_rules(actor, [row.rule.pk], f"{row.detector}: {status}")
         row.save()
         after = {"status": row.status, "note": row.note, "rule": row.rule_id}
@@ -142,7 +144,7 @@ def dismiss(actor: Actor, number: int, status: str, note: str | None = None) -> 
 
     Raises what `review` does, and NothingSuggestedError.
     """
-    if status not in _SETTLED:
+    if status not in SETTLED:
         raise ReviewError("A suggestion is dismissed as FALSE_POSITIVE or IGNORED.")
     with transaction.atomic():
         _suggestion(number)
@@ -157,10 +159,15 @@ def _suggestion(number: int) -> SuspiciousIP:
     return row
 
 
-def _standing(
-    finding: Finding, proposal: Proposal, row: SuspiciousIP | None, now: datetime
+def standing_of(
+    finding: Finding, detector: Detector, row: SuspiciousIP | None, book: Book
 ) -> Standing:
-    book = Book(DETECTION, [proposal.target], now)
+    """Return what rules, record and reviews (`row`, the newest) say of a target.
+
+    Its earlier blocks are not counted. `book` knows the rules about the target.
+    """
+    durations = conf.current().block_durations
+    proposal = _proposal(finding, Response(Mode.ENFORCE, durations[0]), book.now)
     is_allowed = any(
         rule.action == RuleAction.ALLOW and not rule.observed
         for rule in book.covering(proposal.target)
@@ -175,10 +182,9 @@ def _standing(
     return Standing(
         is_allowed=is_allowed,
         is_blocked=is_blocked,
-        is_exempt=row is not None and row.status in _SETTLED,
-        is_crawler=_is_crawler(finding),
+        is_exempt=row is not None and row.status in SETTLED,
+        is_crawler=detector.counts_only and _is_crawler(finding),
         protected=protected,
-        earlier_blocks=_earlier_blocks(finding, now),
     )
 
 
