@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
-from contextlib import suppress
 
 from django.utils import timezone
 from huey import crontab
-from huey.contrib.djhuey import HUEY, close_db, db_periodic_task, db_task, on_startup
-from huey.exceptions import TaskLockedException
+from huey.contrib.djhuey import close_db, db_periodic_task, db_task, on_startup
 
 from tracking import alerts, blocklist, detection, digest, drainer, retention, signals
 from tracking.models import Counter
@@ -17,8 +16,8 @@ from tracking.models import Counter
 logger = logging.getLogger(__name__)
 
 HEARTBEAT = "huey.heartbeat"
-LONGEST_DELIVERY = 300  # seconds after which the lock of a worker that died is open again
-_woken_until = 0.0
+_woken_until = 0.0  # on the monotonic clock
+_delivering = threading.Lock()
 
 
 @db_periodic_task(crontab())
@@ -94,10 +93,14 @@ def _detect(trigger: str) -> None:
 
 
 def _deliver() -> None:
-    # An endpoint that hangs may keep one worker waiting, not all of them.
-    with suppress(TaskLockedException), HUEY.lock_task("deliver_alerts", ttl=LONGEST_DELIVERY):
-        digest.send(timezone.now())
-        alerts.deliver(timezone.now())
+    # An endpoint that hangs may keep one of the worker's threads waiting, not all of them. Huey's
+    # own locks do not end with a process that dies, not with every storage.
+    if _delivering.acquire(blocking=False):
+        try:
+            digest.send(timezone.now())
+            alerts.deliver(timezone.now())
+        finally:
+            _delivering.release()
 
 
 signals.threshold_crossed.connect(wake)
