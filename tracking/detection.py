@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from django.db import transaction
-from django.db.models import Max, Min
+from django.db.models import Max, Min, Q
 from django.db.models.functions import Now, TruncHour
 from django.utils import timezone
 
@@ -25,7 +25,7 @@ from tracking.detectors import DETECTORS
 from tracking.detectors.detector import Detector, changed, in_every_case
 from tracking.engine.findings import Finding, Mode, Response
 from tracking.evidence import Span
-from tracking.models import Counter, DetectionRun, DetectorMode, RequestLog
+from tracking.models import Counter, DetectionRun, DetectorMode, RequestLog, RequestLogQuerySet
 
 logger = logging.getLogger(__name__)
 
@@ -47,49 +47,55 @@ class Outrun(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """A finding, and what a run would do about it."""
+    """A finding, and what a run does or would do about it."""
 
     finding: Finding
     response: Response
 
 
-def run(now: datetime, trigger: str = "") -> DetectionRun:
+Told = Callable[[Planned], None]
+
+
+def run(now: datetime, trigger: str = "", told: Told | None = None) -> DetectionRun:
     """Look at what is new, act on it, and report. A second run at the same moment changes nothing.
 
+    `told` hears of each finding that says something new, and of what was done about it.
     Raises AlreadyRunning, Outrun, and DatabaseError; a later run then does the work.
     """
     with _lease():
-        started = time.monotonic()
         after = watermark()
-        report = DetectionRun(
-            now=now, started_at=timezone.now(), trigger=trigger[:255], after_row=after
-        )
-        report.upto_row = _newest(after)
-        for found in _in_batches(_findings(report)):
-            _settle(found, report)
-        report.duration_ms = round((time.monotonic() - started) * 1000, 1)
-        with transaction.atomic():
-            moved = Counter.objects.filter(name=WATERMARK, value=after)
-            if not moved.update(value=report.upto_row, updated_at=Now()):
-                raise Outrun
-            report.save()
-    return report
+        return _looked(DetectionRun(after_row=after, upto_row=_newest(after)), now, trigger, told)
 
 
-def run_to_end(now: datetime, trigger: str = "") -> list[DetectionRun]:
+def run_to_end(now: datetime, trigger: str = "", told: Told | None = None) -> list[DetectionRun]:
     """Run until nothing is left that one run had no room for."""
-    reports = [run(now, trigger)]
+    reports = [run(now, trigger, told)]
     while reports[-1].upto_row - reports[-1].after_row >= MOST_ROWS:
-        reports.append(run(now, trigger))
+        reports.append(run(now, trigger, told))
     return reports
 
 
-def preview(now: datetime) -> list[Planned]:
-    """Return what a run would find and do. Changes nothing."""
+def look_again(
+    now: datetime, since: datetime, trigger: str = "", told: Told | None = None
+) -> DetectionRun:
+    """Look again at requests since a moment that runs have looked at: thresholds may be others.
+
+    The watermark stays; what suspicions say already has no consequences again. Raises as `run`.
+    """
+    with _lease():
+        mark = watermark()
+        return _looked(DetectionRun(after_row=mark, upto_row=mark), now, trigger, told, since)
+
+
+def preview(now: datetime, since: datetime | None = None) -> list[Planned]:
+    """Return what a run would find and do, and looking again since a moment. Changes nothing."""
     after = watermark()
     report = DetectionRun(now=now, after_row=after, upto_row=_newest(after))
+    rows = RequestLog.objects.filter(pk__gt=after)
+    if since is not None:
+        rows |= RequestLog.objects.filter(at__gte=since)
     planned = []
-    for finding, detector in _findings(report):
+    for finding, detector in _findings(report, rows.filter(pk__lte=report.upto_row)):
         row = suspicions.newest_row(finding)
         if row is None or finding.end > row.window_end:
             planned.append(Planned(finding, suspicions.answer(finding, detector, row, now)))
@@ -105,7 +111,31 @@ def detectors() -> tuple[Detector, ...]:
 
 def watermark() -> int:
     """Return the number of the last row that was looked at."""
-    return Counter.objects.get_or_create(name=WATERMARK)[0].value
+    mark = Counter.objects.filter(name=WATERMARK).values_list("value", flat=True).first()
+    return mark or 0
+
+
+def _looked(
+    report: DetectionRun,
+    now: datetime,
+    trigger: str,
+    told: Told | None,
+    since: datetime | None = None,
+) -> DetectionRun:
+    """Fill in and save a report on its rows, or on those up to them since a moment."""
+    begun = time.monotonic()
+    report.now, report.started_at, report.trigger = now, timezone.now(), trigger[:255]
+    rows = RequestLog.objects.filter(pk__lte=report.upto_row)
+    new = Q(pk__gt=report.after_row) if since is None else Q(at__gte=since)
+    for found in _in_batches(_findings(report, rows.filter(new))):
+        _settle(found, report, told)
+    report.duration_ms = round((time.monotonic() - begun) * 1000, 1)
+    with transaction.atomic():
+        moved = Counter.objects.filter(name=WATERMARK, value=report.after_row)
+        if not moved.update(value=report.upto_row, updated_at=Now()):
+            raise Outrun
+        report.save()
+    return report
 
 
 def _changed(
@@ -125,9 +155,9 @@ def _newest(after: int) -> int:
     return newest if newest is not None else after
 
 
-def _findings(report: DetectionRun) -> Iterator[tuple[Finding, Detector]]:
+def _findings(report: DetectionRun, rows: RequestLogQuerySet) -> Iterator[tuple[Finding, Detector]]:
     on = [detector for detector in detectors() if detector.is_on]
-    for span in _spans(report):
+    for span in _spans(report, rows):
         report.examined_from = min(report.examined_from or span.start, span.start)
         report.examined_to = max(report.examined_to or span.end, span.end)
         for detector in on:
@@ -135,9 +165,8 @@ def _findings(report: DetectionRun) -> Iterator[tuple[Finding, Detector]]:
                 yield finding, detector
 
 
-def _spans(report: DetectionRun) -> Iterator[Span]:
-    """Yield the stretches of time, an hour or two long at most, that have new rows in them."""
-    rows = RequestLog.objects.filter(pk__gt=report.after_row, pk__lte=report.upto_row)
+def _spans(report: DetectionRun, rows: RequestLogQuerySet) -> Iterator[Span]:
+    """Yield the stretches of time, an hour or two long at most, that have these rows in them."""
     rows = rows.filter(at__lte=report.now)  # what a clock that was wrong dates later has no order
     ends = rows.aggregate(first=Min("at"), last=Max("at"))
     if ends["first"] is None:
@@ -168,7 +197,7 @@ def _in_batches(
         yield batch
 
 
-def _settle(found: list[tuple[Finding, Detector]], report: DetectionRun) -> None:
+def _settle(found: list[tuple[Finding, Detector]], report: DetectionRun, told: Told | None) -> None:
     with transaction.atomic():
         # Whoever settles holds this row: of two runs one sees what the other has written.
         Counter.objects.filter(name=WATERMARK).update(updated_at=Now())
@@ -179,11 +208,14 @@ def _settle(found: list[tuple[Finding, Detector]], report: DetectionRun) -> None
                 report.raised += settled.is_new
                 report.blocked += settled.rule is not None and not settled.rule.observed
                 report.suggested += settled.response.mode is Mode.SUGGEST
+                if told is not None:
+                    told(Planned(finding, settled.response))
 
 
 @contextmanager
 def _lease() -> Iterator[None]:
     """Hold the lease; a process that died with it lets go of it after LEASE_TIME."""
+    Counter.objects.get_or_create(name=WATERMARK)
     lease, _ = Counter.objects.get_or_create(name=LEASE)
     mine = Counter.objects.filter(pk=lease.pk)
     now = timezone.now()

@@ -13,6 +13,7 @@ from django.utils import timezone
 from tracking import geo
 from tracking.engine.address import AddressError, parse_address
 from tracking.engine.ruletext import FOREVER
+from tracking.management.tables import table
 from tracking.models import AccessRule
 from tracking.rulefiles import told
 
@@ -44,7 +45,7 @@ class Command(BaseCommand):
             facts = [told(row) | {"ended_at": _ended(row)} for row in rows]
             self.stdout.write(json.dumps(facts, indent=2))
         elif lines := [_line(row) for row in rows]:
-            self.stdout.write(_table([HEAD, *lines]))
+            self.stdout.write(table(HEAD, lines))
         else:
             self.stderr.write("There is no such rule.")
 
@@ -69,11 +70,3 @@ def _minute(moment: datetime | None) -> str:
 
 def _ended(row: AccessRule) -> str | None:
     return None if row.ended_at is None else row.ended_at.isoformat()
-
-
-def _table(lines: list[tuple[str, ...]]) -> str:
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return "\n".join(
-        "  ".join(f"{cell:{width}}" for cell, width in zip(line, widths, strict=True)).rstrip()
-        for line in lines
-    )
