@@ -163,6 +163,9 @@ class ErrorCode(enum.Enum):
     )
     NOT_BLOCKED = strawberry.enum_value("NOT_BLOCKED", description="The target is not blocked.")
     NOT_FOUND = strawberry.enum_value("NOT_FOUND", description="There is no such thing.")
+    ALREADY_RUNNING = strawberry.enum_value(
+        "ALREADY_RUNNING", description="Somebody else is doing the same at this moment."
+    )
     SIGNUP_CLOSED = strawberry.enum_value(
         "SIGNUP_CLOSED", description="Accounts are made by administrators only."
     )
@@ -192,6 +195,11 @@ class SignupClosedError(UserError):
     pass
 
 
+@strawberry.type(description="Somebody else is doing the same at this moment.")
+class AlreadyRunningError(UserError):
+    pass
+
+
 @strawberry.type(description="This was done too often.")
 class RateLimitedError(UserError):
     limit: str = strawberry.field(description="The name of the limit.")
@@ -199,7 +207,13 @@ class RateLimitedError(UserError):
 
 
 # The members of the interface, which the schema is told since no field returns one by its name.
-USER_ERRORS = (InputError, ProtectedTargetError, RateLimitedError, SignupClosedError)
+USER_ERRORS = (
+    AlreadyRunningError,
+    InputError,
+    ProtectedTargetError,
+    RateLimitedError,
+    SignupClosedError,
+)
 
 
 def account_error(error: AccountError) -> UserError:

@@ -12,6 +12,7 @@ from strawberry.types import Info
 from schema.accounts import users_by_id
 from schema.attempts import attempts_by_id
 from schema.audit import entries_by_id
+from schema.detection import runs_by_id
 from schema.errors import bad_input
 from schema.ids import read_id, wrong_id
 from schema.requests import requests_by_id
@@ -25,6 +26,7 @@ NODES: Mapping[str, Callable[[Info, Iterable[int]], Mapping[int, Any]]] = {
     "RequestLog": requests_by_id,
     "AccessRule": rules_by_id,
     "SuspiciousIP": suspicions_by_id,
+    "DetectionRun": runs_by_id,
     "LoginAttempt": attempts_by_id,
     "AuditEntry": entries_by_id,
     "User": users_by_id,

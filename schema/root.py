@@ -18,6 +18,8 @@ from schema.attempts import LoginAttemptQueries
 from schema.audit import AuditQueries
 from schema.authentication import AuthenticationMutations
 from schema.blocking import BlockingMutations
+from schema.detection import DetectionMutations, DetectionQueries
+from schema.detectors import DetectorMutations, DetectorQueries
 from schema.errors import USER_ERRORS
 from schema.guards import GUARD_ERRORS
 from schema.nodes import NodeQueries
@@ -29,6 +31,7 @@ from schema.rules import RuleQueries
 from schema.scalars import SCALARS
 from schema.server import ServerQueries
 from schema.sessions import SessionMutations, SessionQueries
+from schema.simulation import SimulationMutations
 from schema.stats import StatisticsQueries
 from schema.suspicions import SuspicionQueries
 
@@ -74,6 +77,8 @@ class Query(
     StatisticsQueries,
     RuleQueries,
     SuspicionQueries,
+    DetectorQueries,
+    DetectionQueries,
     LoginAttemptQueries,
     AuditQueries,
     RateLimitQueries,
@@ -91,6 +96,9 @@ class Mutation(
     BlockingMutations,
     RegionMutations,
     ReviewMutations,
+    DetectorMutations,
+    DetectionMutations,
+    SimulationMutations,
     RateLimitMutations,
 ):
     """Each noun brings its own fields."""

@@ -18,10 +18,11 @@ from time_machine import TimeMachineFixture
 from schema.nodes import NODES
 from schema.permissions import ROLES
 from schema.root import schema
+from schema.scalars import written_time
 from tests.schema.found import suggested
 from tests.schema.record import record, row
 from tests.users.front import RIGHT, ask, log_in
-from tracking import blocklist
+from tracking import blocklist, detection
 from tracking.audit import COMMAND_LINE
 from tracking.engine.address import parse_network
 from tracking.engine.rules import RuleAction, target_of_asn, target_of_country, target_of_network
@@ -77,6 +78,15 @@ QUESTIONS = {
     "dismissSuggestion of a person's block": (
         'dismissSuggestion(input: {id: "FOUND_AND_BLOCKED", status: IGNORED})'
     ),
+    "detectors": "{ detectors { name } }",
+    "detectionState": "{ detectionState { isLate } }",
+    "detectionRuns": "{ detectionRuns { nodes { id } } }",
+    "node DetectionRun": '{ node(id: "RUN") { id } }',
+    "nodes DetectionRun": '{ nodes(ids: ["RUN"]) { id } }',
+    "setDetectorMode": 'setDetectorMode(input: {detector: "flood", mode: SUGGEST})',
+    "runDetection": "runDetection(input: {})",
+    "runDetection dryRun": "runDetection(input: {dryRun: true})",
+    "simulateDetector": 'simulateDetector(input: {detector: "flood", since: "SINCE"})',
     "blockIp": 'blockIp(input: {address: "198.51.100.9"})',
     "blockIp with force": 'blockIp(input: {address: "8.0.0.0/7", force: true})',
     "blockIp dryRun": 'blockIp(input: {address: "198.51.100.9", dryRun: true})',
@@ -210,6 +220,8 @@ def world() -> dict[str, str]:
         "ENTRY": global_id("AuditEntry", entry),
         "RULE": global_id("AccessRule", rules["BLOCKED_IP"]),
         "SUSPICION": global_id("SuspiciousIP", suggested("198.51.100.76")),
+        "SINCE": written_time(timezone.now() - timedelta(hours=1)),
+        "RUN": global_id("DetectionRun", detection.run(timezone.now())),
         "FOUND_AND_BLOCKED": global_id(
             "SuspiciousIP", suggested("198.51.100.77", rule=rules["BLOCKED_IP"])
         ),
