@@ -14,8 +14,11 @@ from django.conf import settings
 from django.core import checks
 from django.core.checks import CheckMessage, Error, Tags, register
 from django.db import DatabaseError, connection
+from django.utils import timezone
 
-from tracking import conf
+from tracking import backlog, conf, modes
+from tracking.detectors import DETECTORS
+from tracking.detectors.detector import changed
 
 VISIT_MIDDLEWARE = "tracking.middleware.VisitMiddleware"
 LIMIT_MIDDLEWARE = "tracking.middleware.LimitMiddleware"
@@ -28,7 +31,7 @@ VENDORS = {"sqlite", "postgresql"}
 @register()
 def settings_are_usable(**_: Any) -> list[CheckMessage]:
     wrong: list[CheckMessage] = [Error(text, id=check_id) for check_id, text in conf.problems()]
-    return wrong or [*_consequences(), *_unlimited()]
+    return wrong or [*_consequences(), *_unlimited(), *_undetected()]
 
 
 @register(Tags.database)
@@ -42,6 +45,23 @@ def sqlite_lets_readers_go_on(
             'SQLite makes readers wait for writers here: add "init_command":'
             ' "PRAGMA journal_mode=WAL;" to the OPTIONS of the database.',
             id="tracking.W003",
+        )
+    ]
+
+
+@register(Tags.database)
+def detection_keeps_up(databases: Iterable[str] | None = None, **_: Any) -> list[CheckMessage]:
+    try:
+        is_late = bool(databases) and backlog.of(timezone.now()).is_late
+    except DatabaseError:  # no table yet
+        is_late = False
+    if not is_late:
+        return []
+    return [
+        checks.Warning(
+            "Nobody has looked for suspicious addresses in what came into the record lately: start"
+            " the Huey worker (`manage.py run_huey`), or let cron run `manage.py detect`.",
+            id="tracking.W010",
         )
     ]
 
@@ -102,6 +122,23 @@ def _unlimited() -> Iterable[CheckMessage]:
             f"Attempts to log in are not limited: put {LIMIT_BACKEND} first in"
             f" AUTHENTICATION_BACKENDS, or turn off in TRACKING_LIMITS: {by_login}.",
             id="tracking.W007",
+        )
+
+
+def _undetected() -> Iterable[CheckMessage]:
+    """What detection cannot use, and does not see."""
+    configuration = conf.current()
+    known = {detector.name: detector for detector in DETECTORS}
+    for name, change in configuration.detectors.items():
+        try:
+            changed(known[modes.check_name(name)], change)
+        except ValueError as error:
+            yield Error(f"TRACKING_DETECTORS: {str(error).rstrip('.')}.", id="tracking.E035")
+    if not configuration.signatures:
+        yield checks.Warning(
+            "TRACKING_SIGNATURES is off: attacks are not recognised. The detectors signatures and"
+            " swarm find nothing, and probing only TRACKING_SENSITIVE_PATHS and _FIELDS.",
+            id="tracking.W011",
         )
 
 

@@ -8,9 +8,12 @@ keys, so the oldest stand at the beginning and no index is needed to find them.
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from typing import Any
+
+from django.db.models import QuerySet
 
 from tracking import conf
-from tracking.models import LoginAttempt, ReadPosition, RequestLog
+from tracking.models import DetectionRun, LoginAttempt, ReadPosition, RequestLog, SuspiciousIP
 
 LOGIN_DAYS = 30  # at least: so long does a login speak for its address (guard.KNOWN_FOR)
 BATCH_ROWS = 2000  # deletes for less than 100 ms at a time, so that writers hardly wait
@@ -19,7 +22,8 @@ BATCH_ROWS = 2000  # deletes for less than 100 ms at a time, so that writers har
 def forget(now: datetime) -> int:
     """Delete the requests recorded more than LOG_RETENTION_DAYS before `now`; return how many.
 
-    Attempts to log in go by the same days, but not before LOGIN_DAYS. 0 days keeps everything.
+    Attempts to log in go by the same days, but not before LOGIN_DAYS; so do reports of detection,
+    and confirmed suspicions once their review is as old. 0 days keeps everything.
     """
     days = conf.current().log_retention_days
     if not days:
@@ -29,9 +33,17 @@ def forget(now: datetime) -> int:
     journals = ReadPosition.objects.exclude(name__startswith="log:")
     journals.filter(updated_at__lt=moment).delete()
     logins = now - timedelta(days=max(days, LOGIN_DAYS))
-    while old := list(LoginAttempt.objects.filter(at__lt=logins).values_list("pk")[:BATCH_ROWS]):
-        LoginAttempt.objects.filter(pk__in=[key for (key,) in old]).delete()
+    _delete(LoginAttempt.objects.filter(at__lt=logins))
+    _delete(DetectionRun.objects.filter(started_at__lt=moment))
+    # What is open waits for a person; what is false or does not matter stays as an exception.
+    settled = SuspiciousIP.objects.filter(status=SuspiciousIP.Status.CONFIRMED)
+    _delete(settled.filter(last_seen__lt=moment, reviewed_at__lt=moment))
     return _forget_before(moment, now)
+
+
+def _delete(rows: QuerySet[Any]) -> None:
+    while old := list(rows.values_list("pk", flat=True)[:BATCH_ROWS]):
+        rows.model.objects.filter(pk__in=old).delete()
 
 
 def _forget_before(moment: datetime, now: datetime) -> int:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from django.core.checks import run_checks
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connection
+from django.utils import timezone
 from pytest_django import Settings
 
-from tracking import conf
+from tests.tracking.records import HARMLESS
+from tracking import conf, detection, drainer, journal
 from tracking.engine.limits import LIMITS
+from tracking.models import RequestLog
 
 
 def ids() -> set[str]:
@@ -117,3 +121,49 @@ def test_a_database_whose_readers_wait_is_told(monkeypatch: pytest.MonkeyPatch) 
     assert "tracking.W003" not in {message.id for message in run_checks(databases=["default"])}
     monkeypatch.setattr("tracking.checks._is_write_ahead", lambda: False)
     assert "tracking.W003" in {message.id for message in run_checks(databases=["default"])}
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ({"floods": {}}, "There is no detector 'floods': write one of flood, probing"),
+        ({"flood": {"request": 9}}, "'request' is none of mode, requests, block_requests, window"),
+        ({"flood": {"requests": 0}}, "0 is not a number above 0"),
+        ({"flood": {"requests": "200"}}, "'200' is not a number above 0"),
+        ({"flood": {"mode": "BLOCK"}}, "'BLOCK' is none of OFF, OBSERVE, SUGGEST, ENFORCE"),
+        ({"flood": {"mode": {"WORST": "OFF"}}}, "no mapping of LOW, MEDIUM, HIGH to those"),
+    ],
+)
+def test_detectors_that_are_set_wrongly_are_named(
+    settings: Settings, value: object, words: str
+) -> None:
+    settings.TRACKING_DETECTORS = value
+    (message,) = [each for each in run_checks() if each.id == "tracking.E035"]
+    assert words in message.msg
+
+
+def test_detectors_that_are_set_rightly_are_no_error(settings: Settings) -> None:
+    settings.TRACKING_DETECTORS = {"flood": {"requests": 9, "mode": {"LOW": "OFF"}}, "burst": {}}
+    assert ids() == {"tracking.W002"}
+
+
+def test_without_signatures_what_is_lost_is_said(settings: Settings) -> None:
+    settings.TRACKING_SIGNATURES = False
+    assert "tracking.W011" in ids()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_records_that_nobody_looks_at_are_a_warning() -> None:
+    assert late() == []
+    journal.mine().append(HARMLESS)
+    drainer.drain()
+    assert late() == []
+    RequestLog.objects.update(recorded_at=timezone.now() - timedelta(minutes=6))
+    assert late() == ["tracking.W010"]
+    detection.run(timezone.now())
+    assert late() == []
+
+
+def late() -> list[str | None]:
+    found = run_checks(databases=["default"])
+    return [message.id for message in found if message.id == "tracking.W010"]

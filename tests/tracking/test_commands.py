@@ -13,7 +13,7 @@ from pytest_django import Settings
 
 from tests.tracking.records import numbered
 from tracking import drainer, journal, retention
-from tracking.models import LoginAttempt, ReadPosition, RequestLog
+from tracking.models import DetectionRun, LoginAttempt, ReadPosition, RequestLog, SuspiciousIP
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -147,3 +147,51 @@ def test_zero_days_keep_everything(settings: Settings) -> None:
     settings.TRACKING_LOG_RETENTION_DAYS = 0
     row(1000)
     assert retention.forget(timezone.now()) == 0
+
+
+def suspicion(detector: str, status: str, days_old: int, reviewed: int | None = None) -> None:
+    at = timezone.now() - timedelta(days=days_old)
+    SuspiciousIP.objects.create(
+        target="192.0.2.1",
+        first="192.0.2.1",
+        prefix=32,
+        detector=detector,
+        reason="1 request",
+        severity="HIGH",
+        count=1,
+        threshold=1,
+        window_start=at,
+        window_end=at,
+        first_seen=at,
+        last_seen=at,
+        status=status,
+        reviewed_at=None if reviewed is None else timezone.now() - timedelta(days=reviewed),
+    )
+
+
+def test_confirmed_suspicions_are_forgotten_and_open_ones_and_exceptions_kept(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retention, "BATCH_ROWS", 2)
+    settings.TRACKING_LOG_RETENTION_DAYS = 30
+    suspicion("open", "OPEN", 40)
+    suspicion("exception", "FALSE_POSITIVE", 40, reviewed=40)
+    suspicion("ignored", "IGNORED", 40, reviewed=40)
+    suspicion("reviewed lately", "CONFIRMED", 40, reviewed=2)
+    suspicion("seen lately", "CONFIRMED", 2, reviewed=40)
+    for number in range(3):
+        suspicion(f"over {number}", "CONFIRMED", 40, reviewed=40)
+    retention.forget(timezone.now())
+    kept = SuspiciousIP.objects.order_by("pk").values_list("detector", flat=True)
+    assert list(kept) == ["open", "exception", "ignored", "reviewed lately", "seen lately"]
+
+
+def test_reports_of_detection_are_kept_as_long_as_the_log(settings: Settings) -> None:
+    settings.TRACKING_LOG_RETENTION_DAYS = 30
+    for days in (31, 29):
+        at = timezone.now() - timedelta(days=days)
+        DetectionRun.objects.create(
+            now=at, started_at=at, trigger=f"{days}", after_row=0, upto_row=0
+        )
+    retention.forget(timezone.now())
+    assert DetectionRun.objects.get().trigger == "29"
