@@ -25,6 +25,7 @@ ROLES: dict[str, tuple[str, ...]] = {
         "tracking.reset_limit",
         "tracking.change_suspiciousip",
         "tracking.view_detectionrun",
+        "tracking.view_delivery",
     ),
     "administrator": (
         "tracking.add_accessrule",

@@ -600,3 +600,31 @@ def test_staff_without_the_permission_sees_no_log(client: Client) -> None:
     user = get_user_model().objects.create_user("carl", password="x", is_staff=True)
     client.force_login(user)
     assert client.get("/admin/tracking/delivery/").status_code == 403
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "check_id"),
+    [
+        ("EMAILS", "ada@example.org", "tracking.E030"),
+        ("EMAILS", ["ada@example.org, bob@example.org"], "tracking.E030"),
+        ("EMAILS", ["ada@example.org\nBcc: eve@example.org"], "tracking.E030"),
+        ("EMAILS", ["sesame"], "tracking.E030"),
+        ("WEBHOOKS", f"https://hooks.example.org/ {SECRET}", "tracking.E031"),
+        ("WEBHOOKS", [f"https://hooks.example.org/ {SECRET}"] * 2, "tracking.E031"),
+        ("WEBHOOKS", ["https://hooks.example.org/"], "tracking.E031"),
+        ("WEBHOOKS", 5, "tracking.E031"),
+        ("INTERVAL", timedelta(0), "tracking.E032"),
+        ("INTERVAL", 900, "tracking.E032"),
+        ("MUTE", "block.created", "tracking.E033"),
+        ("MUTE", ["block.made"], "tracking.E033"),
+        ("NETWORKS", ["10.0.0.1/8"], "tracking.E034"),
+    ],
+)
+def test_a_setting_that_cannot_be_used_is_told_by_its_check(
+    settings: Settings, name: str, value: object, check_id: str
+) -> None:
+    setattr(settings, f"TRACKING_ALERT_{name}", value)
+    ((found, sentence),) = conf.problems()
+    assert found == check_id
+    assert sentence.startswith(f"TRACKING_ALERT_{name}: ")
+    assert SECRET not in sentence
