@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -11,7 +10,7 @@ import strawberry
 from django.utils import timezone
 from strawberry.types import Info
 
-from schema.budget import budget_of, within_budget
+from schema.budget import within_budget
 from schema.detectors import RUN, DetectorMode, unknown
 from schema.errors import ErrorCode, InputError, UserError
 from schema.keyset import stated
@@ -25,7 +24,6 @@ from tracking.backtest import Hour, Suspect
 from tracking.detectors.detector import LARGEST
 from tracking.engine.address import shown
 from tracking.modes import UnknownDetectorError, check_name
-from tracking.timebudget import OutOfTime
 
 MOST_TARGETS = 100
 MOST_USERS = 20
@@ -175,7 +173,7 @@ def _tried(
     info: Info, name: str, changes: Mapping[str, object], start: datetime, end: datetime
 ) -> SimulateDetectorPayload:
     with within_budget(info, NARROW):
-        found = backtest.simulate([name], {name: changes}, start, end, _in_time(info))
+        found = backtest.simulate([name], {name: changes}, start, end)
     targets = sorted(
         found.targets, key=lambda one: (not one.would_block, -one.severity.rank, -one.count)
     )
@@ -185,20 +183,6 @@ def _tried(
         target_count=len(targets),
         errors=[],
     )
-
-
-def _in_time(info: Info) -> Callable[[int, int], None]:
-    """Return what is called after each hour; it raises OutOfTime when the time is used up.
-
-    The database bounds each of its statements, and an hour takes many.
-    """
-    deadline = time.monotonic() + budget_of(info).left
-
-    def look(_done: int, _of: int) -> None:
-        if time.monotonic() > deadline:
-            raise OutOfTime
-
-    return look
 
 
 def _wrong(argument: str, message: str) -> InputError:

@@ -1,13 +1,14 @@
 """A bound on the time that the database spends on one question.
 
 PostgreSQL ends a statement itself (`statement_timeout`). SQLite asks a progress handler now and
-then whether to go on. Either way the connection can be used again at once.
+then whether to go on. Either way the connection can be used again at once. Of a question that takes
+many statements, no further one begins when the time is over.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -42,10 +43,23 @@ class TimeBudget:
             raise OutOfTime
         started = time.monotonic()
         try:
-            with _stopping_after(self.left, at_most, connections[using]):
+            connection = connections[using]
+            with (
+                _stopping_after(self.left, at_most, connection),
+                connection.execute_wrapper(_nothing_after(started + self.left)),
+            ):
                 yield
         finally:
             self.left -= time.monotonic() - started
+
+
+def _nothing_after(deadline: float) -> Callable[..., Any]:
+    def look(execute: Callable[..., Any], *statement: Any) -> Any:
+        if time.monotonic() > deadline:
+            raise OutOfTime
+        return execute(*statement)
+
+    return look
 
 
 @contextmanager

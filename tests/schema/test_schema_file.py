@@ -18,6 +18,7 @@ from graphql import (
 )
 
 from schema.root import schema
+from tests.schema.found import id_of, suspicion
 from tests.schema.record import reader, record, row, told
 from users.models import User
 
@@ -76,5 +77,6 @@ def test_every_example_of_the_documentation_runs(query: str) -> None:
     [saved] = record(row())
     client = reader()
     User.objects.get().user_permissions.add(*Permission.objects.all())
-    answer = told(client, query, id=b64encode(f"RequestLog:{saved.pk}".encode()).decode())
+    request = b64encode(f"RequestLog:{saved.pk}".encode()).decode()
+    answer = told(client, query, id=request, suspicion=id_of(suspicion()))
     assert all(value is not None for value in answer.values())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 
@@ -496,3 +497,21 @@ def test_a_detector_leaves_alone_what_was_found_false() -> None:
     asked = {"address": "8.8.4.4", "detector": ["flood"]}
     (node,) = told(viewer(), query, f=asked)["suspiciousIps"]["nodes"]
     assert node == {"status": "FALSE_POSITIVE", "because": "a person has looked at this before"}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_two_who_approve_at_once_one_makes_the_block_and_the_other_is_told() -> None:
+    asked = {"id": id_of(suggested())}
+    clients = [client_with(*BLOCKS) for _ in range(4)]
+
+    def approve(client: Client) -> list[str]:
+        try:
+            payload = change(client, "approveSuggestion", "errors { code }", **asked)
+            return [error["code"] for error in payload["errors"]]
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(len(clients)) as pool:
+        answers = list(pool.map(approve, clients))
+    assert sorted(answers) == [[], *[["INVALID_INPUT"]] * 3]
+    assert AccessRule.objects.count() == AuditEntry.objects.filter(action="review").count() == 1
