@@ -23,6 +23,7 @@ from tracking.engine import signatures
 from tracking.engine.accesslog import parse_line
 from tracking.engine.families import FAMILIES, FamilySeverity
 from tracking.engine.payloads import PAYLOADS
+from tracking.engine.text import redacted_query, redacted_url
 from tracking.engine.visit import Record
 
 SEVERE = {family.name for family in FAMILIES if family.severity is FamilySeverity.SEVERE}
@@ -117,10 +118,10 @@ def _sent(request: dict[str, Any]) -> set[str]:
     path, _, query = request["path"].partition("?")
     found = signatures.tags(
         method=request["method"],
-        path=path,
-        query=query,
+        path=redacted_url(path),
+        query=redacted_query(query),
         user_agent=headers.get("user-agent", ""),
-        referer=headers.get("referer", ""),
+        referer=redacted_url(headers.get("referer", "")),
         status=404,
     )
     return set(found)
