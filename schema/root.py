@@ -19,6 +19,7 @@ from schema.audit import AuditQueries
 from schema.authentication import AuthenticationMutations
 from schema.blocking import BlockingMutations
 from schema.errors import USER_ERRORS
+from schema.explain import ExplainQueries
 from schema.guards import GUARD_ERRORS
 from schema.nodes import NodeQueries
 from schema.ratelimits import RateLimitMutations, RateLimitQueries
@@ -71,6 +72,7 @@ class Query(
     RequestQueries,
     StatisticsQueries,
     RuleQueries,
+    ExplainQueries,
     LoginAttemptQueries,
     AuditQueries,
     RateLimitQueries,
