@@ -1,5 +1,7 @@
 """The request log, the attempts to log in and the audit log in Django's admin: only to look at.
 
+The rules, which can be changed, are in tracking.ruleadmin.
+
 A log has millions of rows: nothing here counts or sorts. Pages of requests, which can be searched,
 come from tracking.logpage; the other lists go from the newest row back.
 """
@@ -22,7 +24,15 @@ from tracking.conf import current
 from tracking.engine.address import AddressError, IPNetwork, parse_network
 from tracking.engine.verdict import VerdictKind
 from tracking.logpage import PAGE, REFUSED, Asked, Page, Position, find, page
-from tracking.models import AuditEntry, LoginAttempt, RequestLog
+from tracking.models import (
+    AllowedTarget,
+    AuditEntry,
+    BlockedIP,
+    BlockedPlace,
+    LoginAttempt,
+    RequestLog,
+)
+from tracking.ruleadmin import AllowedTargetAdmin, BlockedIPAdmin, BlockedPlaceAdmin
 from tracking.timebudget import OutOfTime, TimeBudget
 
 _EARLIEST, _LATEST = datetime(1971, 1, 1, tzinfo=UTC), datetime(2999, 1, 1, tzinfo=UTC)
@@ -277,3 +287,8 @@ class RequestLogAdmin(LookedAt):
     @admin.display(description="ms")
     def milliseconds(self, row: RequestLog) -> str:
         return f"{row.duration_ms:.1f}"
+
+
+admin.site.register(BlockedIP, BlockedIPAdmin)
+admin.site.register(AllowedTarget, AllowedTargetAdmin)
+admin.site.register(BlockedPlace, BlockedPlaceAdmin)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import logging
+
 from django.utils import timezone
 from huey import crontab
 from huey.contrib.djhuey import close_db, db_periodic_task, on_startup
 
-from tracking import drainer, retention
+from tracking import blocklist, drainer, peers, retention
 from tracking.models import Counter
+
+logger = logging.getLogger(__name__)
 
 HEARTBEAT = "huey.heartbeat"
 
@@ -29,6 +33,19 @@ def drain_journal() -> None:
 @db_periodic_task(crontab(minute="17"))
 def forget_old_requests() -> None:
     retention.forget(timezone.now())
+
+
+@db_periodic_task(crontab())
+def close_expired_rules() -> None:
+    """Note the end of rules that have expired, so that processes forget them."""
+    blocklist.close_expired(timezone.now())
+
+
+@db_periodic_task(crontab(minute="*/10"))
+def look_at_proxies() -> None:
+    """Tell in the log, each time anew, that a proxy seems to be undeclared."""
+    if problem := peers.problem(timezone.now()):
+        logger.warning("%s", problem)
 
 
 @on_startup("heartbeat")
