@@ -69,7 +69,7 @@ def page(client: Client, url: str, **asked: Any) -> str:
 
 
 def targets(client: Client, url: str, **asked: Any) -> set[str]:
-    found = re.findall(r'class="field-target[^>]*>(.*?)</th>', page(client, url, **asked))
+    found = re.findall(r'class="field-whom[^>]*>(.*?)</th>', page(client, url, **asked))
     return {re.sub("<[^>]*>", "", cell) for cell in found}
 
 
@@ -151,6 +151,15 @@ def test_a_rule_shows_what_an_operator_asks_of_it(operator: Client) -> None:
         text = page(operator, url)
         for fact in ("scans", "command line", f"{timezone.now():%Y-%m-%d}", "41"):
             assert fact in text
+
+
+def test_a_rule_that_refuses_little_is_told_from_one_that_refuses_all(operator: Client) -> None:
+    made("192.0.2.1", observed=True)
+    made("192.0.2.2", path="/shop/", methods=("POST", "PUT"))
+    assert targets(operator, BLOCKED) == {
+        "192.0.2.1 (only observed)",
+        "192.0.2.2 POST PUT /shop/",
+    }
 
 
 def test_what_is_over_stays_as_history(operator: Client) -> None:

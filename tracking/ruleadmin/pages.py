@@ -59,7 +59,8 @@ class RuleAdmin(RuleList):
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
         notices = [] if conf.current().enforces else [OBSERVING]
         notices += [problem] if (problem := peers.problem(timezone.now())) else []
-        return super().changelist_view(request, {"notices": notices} | (extra_context or {}))
+        told = {"notices": notices, "title": self.opts.verbose_name_plural}
+        return super().changelist_view(request, told | (extra_context or {}))
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
