@@ -41,7 +41,7 @@ _EXPLOITS = (
     "/ajax/render/widget_tabbedcontainer_tab_panel", "/cgi-bin/luci/locale", "/password.htm",
     "/finishsetup.action", "/setupstart.action", "/console.portal", "/tmunblock.cgi",
     "/hndunblock.cgi", "/ctrlt", "/wanipcn.xml", "/editblackandwhitelist", "/nice ports,",
-    "/+cscot+",
+    "/+cscot+", "/api/sonicos",
 )  # fmt: skip
 
 # Files that are served by mistake only.
@@ -67,7 +67,7 @@ _GUESSED_LEAKS = (
     "/.travis.yml", "/.circleci", "/terraform.tfstate", "/credentials.json", "/database.yml",
     "/secrets.yml", "/master.key", "/local_settings.py", "/settings.py.bak", "/phpinfo.php",
     "/phpinfo", "/docker-compose.yml", "/serverless.yml", "/sftp.json", "/.ds_store", "/.listing",
-    "/authorized_keys", "/server.key", "/info.php", "/web.config",
+    "/authorized_keys", "/server.key", "/info.php", "/web.config", "/config/parameters.yml",
 )  # fmt: skip
 
 # Where forges and file shares show files of any name, and folders that are hidden and public.
@@ -94,6 +94,7 @@ _ADMINISTRATION = (
     "/ghost/api/admin", "/webtools/control", "/adminpanel", "/admin-panel", "/admincp",
     "/admin_area", "/controlpanel", "/webadmin", "/siteadmin", "/phpldapadmin", "/pgadmin",
     "/pgadmin4", "/phpmyadmin3", "/php-my-admin", "/phpmyadmin-old", "/phpma", "/sqlweb",
+    "/api/v1/pods",
 )  # fmt: skip
 
 _WEB_SHELLS = frozenset({
@@ -108,7 +109,8 @@ _NAMED_SHELL = re.compile(
     r"(?:^|[^a-z])(?:web|mini|my|php|cmd|perl|asp|jsp|cgi|simple)?shell[^a-z]?"
 )
 _WORDPRESS_SCAN = re.compile(
-    r"/wp-(?:content/(?:plugins|themes)/.{1,200}\.(?:php|txt|md)|\w[\w-]{0,40}\.php)$"
+    r"/wp-(?:content/(?:plugins|themes)/.{1,200}\.(?:txt|md)"
+    r"|(?:content|includes|admin)/.{0,200}\.php|\w[\w-]{0,40}\.php)$"
 )
 _SCRIPTS = frozenset({
     "php", "php3", "php4", "php5", "php7", "php8", "phtml", "phar", "asp", "aspx", "ashx", "jsp",
