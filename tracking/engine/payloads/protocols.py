@@ -111,7 +111,7 @@ PROTOCOLS = (
     Payload(
         KNOWN_EXPLOIT,
         "/setup.php?todo=syscmd&cmd=ls",
-        ("poller_id", "todo=syscmd", "?--env="),
-        r"poller_id=[^&]{0,16}[;|`$]|todo=syscmd|\?--env=",
+        ("poller_id", "todo=syscmd", "?--env=", "type=rau"),
+        r"poller_id=[^&]{0,16}[;|`$]|todo=syscmd|\?--env=|webresource\.axd\?type=rau",
     ),
 )
