@@ -18,7 +18,7 @@ from django.test import Client
 from django.utils import timezone
 from pytest_django import Settings
 
-from tracking import blocklist, policy
+from tracking import blocklist, policy, tasks
 from tracking.audit import COMMAND_LINE
 from tracking.engine.rules import RuleAction
 from tracking.engine.ruletext import read_target
@@ -371,6 +371,16 @@ def test_ten_thousand_lines_cost_few_queries(
     with django_assert_max_num_queries(400):
         run("import_rules", str(file))
     assert AccessRule.objects.count() == AuditEntry.objects.count() == 10_000
+
+
+def test_the_worker_notes_the_end_of_rules_that_have_expired() -> None:
+    run("block", "192.0.2.1", "192.0.2.2", "--for=4h")
+    AccessRule.objects.filter(target="192.0.2.1").update(expires_at=timezone.now())
+    tasks.close_expired_rules.call_local()
+    tasks.close_expired_rules.call_local()
+    rule = AccessRule.objects.get(target="192.0.2.1")
+    assert rule.ended_at == rule.expires_at
+    assert live() == {"192.0.2.2"}
 
 
 def test_a_rule_that_has_expired_makes_room_for_the_same_again() -> None:
