@@ -69,6 +69,12 @@ def test_whom_a_narrower_rule_lets_in_or_refuses_is_left_out() -> None:
     assert radius("192.0.2.0/24").addresses == 3
 
 
+def test_a_rule_on_the_same_target_that_comes_first_counts() -> None:
+    record(hours_ago(1, path="/a/"), hours_ago(1, path="/b/"))
+    rule("192.0.2.1", ALLOW, path="/a/")
+    assert radius("192.0.2.1").requests == 1
+
+
 def test_an_expired_rule_lets_nobody_in() -> None:
     record(hours_ago(1))
     made = rule("192.0.2.1", ALLOW)
@@ -82,6 +88,13 @@ def test_users_are_named_by_how_often_they_came_and_not_all_of_them() -> None:
     found = radius("192.0.2.1")
     assert found.user_count == 25
     assert found.users == tuple(f"u{n:02}" for n in range(24, 4, -1))
+
+
+def test_of_unknown_countries_public_addresses_alone_are_meant(settings: Settings) -> None:
+    settings.TRACKING_UNKNOWN_COUNTRY = "any"
+    policy.forget()
+    record(hours_ago(1, address="9.9.9.9"), hours_ago(1, address="10.0.0.1"))
+    assert radius("*").addresses == 1
 
 
 @pytest.mark.parametrize(("unknown", "number"), [("exempt", 2), ("any", 3)])
@@ -116,25 +129,23 @@ def test_without_time_the_newest_days_count_and_the_answer_says_so() -> None:
 def test_when_time_runs_out_in_the_middle_what_is_known_is_told(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    record(hours_ago(1), hours_ago(25), hours_ago(49))
+    record(hours_ago(0.5), hours_ago(2), hours_ago(100))
     budget = TimeBudget(60)
     asked = blastradius._groups
 
     def groups(*arguments: Any) -> Any:
-        found = asked(*arguments)
-        if arguments[1] == NOW - timedelta(days=2):
-            budget.left = -1000
-        return found
+        budget.left -= 0 if arguments[2] == NOW else 1000
+        return asked(*arguments)
 
     monkeypatch.setattr(blastradius, "_groups", groups)
     proposal = Proposal(target=target("192.0.2.1"), action=RuleAction.BLOCK)
     found = blastradius.of(proposal, budget, NOW)
-    assert (found.requests, found.complete) == (2, False)
-    assert found.since == NOW - timedelta(days=2)
+    assert (found.requests, found.complete) == (1, False)
+    assert found.since == NOW - timedelta(hours=1)
 
 
 def test_more_than_fits_in_memory_is_counted_in_part(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(blastradius, "MOST_GROUPS", 3)
     record(*(hours_ago(1, address=f"192.0.2.{n}") for n in range(5)))
     found = radius("192.0.2.0/24")
-    assert (found.addresses, found.complete, found.since) == (3, False, NOW)
+    assert (found.addresses, found.complete, found.since) == (4, False, NOW)
