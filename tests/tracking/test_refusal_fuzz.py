@@ -59,7 +59,7 @@ def test_who_is_blocked_is_refused_whatever_he_sends(
         "PATH_INFO": path,
         "QUERY_STRING": query,
         "CONTENT_LENGTH": length,
-        "CONTENT_TYPE": headers.get("ACCEPT", ""),
+        "CONTENT_TYPE": "application/json",
         "REMOTE_ADDR": "203.0.113.7",
         "SERVER_NAME": "testserver",
         "SERVER_PORT": "80",
