@@ -10,6 +10,8 @@ from tracking.engine.verdict import Verdict
 from tracking.engine.visit import Visit
 from tracking.models import AccessRule
 
+LARGEST_INT = 2**31 - 1  # of GraphQL's Int: mutations take no larger number
+
 
 def against_rules(blocks: Sequence[AccessRule], visit: Visit) -> Iterator[str]:
     """Yield what would let in a visit that these rules refuse, each of them when it comes to it."""
@@ -19,7 +21,7 @@ def against_rules(blocks: Sequence[AccessRule], visit: Visit) -> Iterator[str]:
     if len(targets) > 1:
         yield f"{len(targets)} targets of it are blocked: lift the blocks on all of them."
     for row in targets.values():
-        yield f"Lift rule {row.pk} ({row}): {_lifting(row)}, or manage.py unblock {_word(row)}"
+        yield f"Lift rule {row.pk} ({row}): {_lifting(row)}manage.py unblock {_word(row)}"
     ends = [row.expires_at for row in blocks if row.expires_at is not None]
     if len(ends) == len(blocks):
         yield f"Wait: it is over by itself at {max(ends):%Y-%m-%d %H:%M:%S} UTC."
@@ -47,16 +49,19 @@ def against_limit(verdict: Verdict, address: IPAddress) -> Iterator[str]:
 
 
 def _lifting(row: AccessRule) -> str:
-    """Return the mutation that lifts a block."""
+    """Return the mutation that lifts a block, if there is one."""
+    if row.target == ANY_COUNTRY and (row.path or row.methods):
+        return ""
     if row.target == ANY_COUNTRY:
-        return "allowOnlyCountries(input: {countries: []})"
+        return "allowOnlyCountries(input: {countries: []}), or "
     match row.kind:
         case RuleKind.COUNTRY:
-            return f'unblockCountry(input: {{country: "{row.target}"}})'
+            return f'unblockCountry(input: {{country: "{row.target}"}}), or '
         case RuleKind.ASN:
-            return f"unblockAsn(input: {{asn: {row.target.removeprefix('AS')}}})"
+            number = int(row.target.removeprefix("AS"))
+            return f"unblockAsn(input: {{asn: {number}}}), or " if number <= LARGEST_INT else ""
         case _:
-            return f'unblockIp(input: {{address: "{row.target}"}})'
+            return f'unblockIp(input: {{address: "{row.target}"}}), or '
 
 
 def _word(row: AccessRule) -> str:

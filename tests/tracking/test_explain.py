@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import random
+import re
+import shlex
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
@@ -16,13 +18,14 @@ from django.utils import timezone
 from pytest_django import Settings
 from time_machine import TimeMachineFixture
 
-from tests.schema.book import rule
-from tests.schema.record import record, row
-from tracking import blocklist, conf, limiter, policy
+from tests.schema.book import operator, rule
+from tests.schema.record import record, row, told
+from tracking import blocklist, conf, geo, limiter, policy
 from tracking import explain as module
 from tracking.audit import COMMAND_LINE
 from tracking.engine.address import parse_address
 from tracking.engine.limits import ClientClass, key_of_address
+from tracking.engine.place import Place
 from tracking.engine.rules import RuleAction
 from tracking.engine.trace import Effect
 from tracking.engine.verdict import VerdictKind
@@ -98,6 +101,33 @@ def test_what_it_says_to_do_lets_the_request_in() -> None:
     call_command(*allow.split("manage.py ")[1].split())
     policy.refresh()
     assert trace().verdict.kind is VerdictKind.ALLOWED
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("text", ["DE", "AS64496", "AS4200000000", "*"])
+@pytest.mark.parametrize("path", ["", "/a/"])
+def test_what_it_says_to_do_about_a_region_lets_the_request_in(
+    text: str, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = Place("DE", None, int(text[2:]) if text[2:] else 64496)
+    monkeypatch.setattr(geo, "locate", lambda _: place)
+    rule("FR", ALLOW)
+    rule(text, path=path)
+    found = trace("8.8.8.8", path="/a/")
+    assert found.verdict.kind is VerdictKind.BLOCKED
+    lift = next(remedy for remedy in found.remedies if remedy.startswith("Lift"))
+    command = shlex.split(lift.split("manage.py ")[1])
+    if text == "*":
+        assert any(remedy.endswith("manage.py allow DE") for remedy in found.remedies)
+    client = operator()
+    mutation = re.search(r"\w+\(input: .*?\}\)", lift)
+    assert (mutation is None) is (text == "AS4200000000" or (text == "*" and path != ""))
+    if mutation is None:
+        call_command(*command)
+    else:
+        told(client, f"mutation {{ {mutation[0]} {{ errors {{ code }} }} }}")
+    policy.refresh()
+    assert trace("8.8.8.8", path="/a/").verdict.kind is VerdictKind.ALLOWED
 
 
 def test_a_rule_that_ends_by_itself_says_when() -> None:
