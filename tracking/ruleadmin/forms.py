@@ -13,7 +13,7 @@ from tracking.engine.rules import RuleAction, Target, TargetError
 from tracking.engine.ruletext import FOREVER, read_duration, read_target
 from tracking.proposals import Proposal
 
-MOST_UPLOADED = 5 * 1024 * 1024  # bytes; more takes longer than a browser waits
+MOST_UPLOADED = 1024 * 1024  # bytes; more takes longer than a person waits
 
 _DURATIONS = (
     ("1h", "1 hour"),
@@ -149,6 +149,6 @@ class ImportForm(forms.Form):
         file = self.cleaned_data["file"]
         if file.size > MOST_UPLOADED:
             raise forms.ValidationError(
-                "The file is larger than 5 MiB: use manage.py import_rules."
+                "The file is larger than 1 MiB: use manage.py import_rules."
             )
         return file

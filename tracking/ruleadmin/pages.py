@@ -114,8 +114,8 @@ class RuleAdmin(RuleList):
         return self._steered(request, "again", queryset)
 
     def get_actions(self, request: HttpRequest) -> dict[str, Any]:
-        actions = super().get_actions(request) or {}
-        return {name: (call, name, self.words[name]) for name, (call, *_) in actions.items()}
+        actions = super().get_actions(request)
+        return {name: (each[0], name, self.words[name]) for name, each in actions.items() if each}
 
     def import_view(self, request: HttpRequest) -> HttpResponse:
         """Make the rules of a file, and tell which of its lines are bad."""
