@@ -366,6 +366,21 @@ def test_a_rule_is_extended_and_made_again_when_it_is_over(operator: Client) -> 
     assert (again.target, again.reason, again.pk == rule.pk) == ("192.0.2.1", "scans", False)
 
 
+def test_nothing_changes_by_a_link_or_from_another_site(root: Client) -> None:
+    rule = made("192.0.2.1")
+    for verb in ("lift", "extend"):
+        page(root, f"{BLOCKED}{verb}/?rules={rule.pk}&reason=x&duration_0=1h")
+    strict = Client(enforce_csrf_checks=True)
+    strict.force_login(User.objects.get())
+    for url, sent in (
+        ("lift/", {"rules": rule.pk}),
+        ("add/", {"target": "192.0.2.2"} | FOR_4_HOURS),
+        ("import/", {"file": SimpleUploadedFile("x", b"192.0.2.3")} | FOR_4_HOURS),
+    ):
+        assert strict.post(BLOCKED + url, sent).status_code == 403
+    assert list(AccessRule.objects.values_list("target", "ended_at")) == [("192.0.2.1", None)]
+
+
 @pytest.mark.parametrize("verb", ["extend", "again"])
 def test_a_wrong_duration_is_said_on_the_question(operator: Client, verb: str) -> None:
     rule = made("192.0.2.1")
