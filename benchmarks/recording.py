@@ -92,9 +92,11 @@ def environ(number: int) -> dict[str, Any]:
     }
 
 
-def spent(handler: WSGIHandler, requests: int, first: int) -> float:
+def spent(
+    handler: WSGIHandler, requests: int, first: int, ask: Callable[[int], dict[str, Any]] = environ
+) -> float:
     """Return microseconds of CPU per request."""
-    environs = [environ(first + number) for number in range(requests)]
+    environs = [ask(first + number) for number in range(requests)]
     before = time.thread_time()
     for one in environs:
         response = handler(one, lambda *_: None)
@@ -103,20 +105,30 @@ def spent(handler: WSGIHandler, requests: int, first: int) -> float:
     return (time.thread_time() - before) / requests * 1e6
 
 
-def compare(stacks: dict[str, dict[str, Any]], rounds: int, requests: int) -> None:
-    """Print what a request costs under each stack; the first of them is what others add to."""
+def compare(
+    stacks: dict[str, dict[str, Any]],
+    rounds: int,
+    requests: int,
+    asks: dict[str, Callable[[int], dict[str, Any]]] | None = None,
+) -> None:
+    """Print what a request costs under each stack; the first of them is what others add to.
+
+    `asks` names the stacks that are asked something of their own.
+    """
+    asks = asks or {}
     figures: dict[str, list[float]] = {name: [] for name in stacks}
     handlers = {}
     for name, changes in stacks.items():
         with override_settings(ROOT_URLCONF="benchmarks.recording", **changes):
             handlers[name] = WSGIHandler()
-            spent(handlers[name], 50, 0)
+            spent(handlers[name], 50, 0, asks.get(name, environ))
     for number in range(rounds):
         order = list(stacks)
         random.shuffle(order)
         for name in order:
             with override_settings(ROOT_URLCONF="benchmarks.recording", **stacks[name]):
-                figures[name].append(spent(handlers[name], requests, number * 1000))
+                ask = asks.get(name, environ)
+                figures[name].append(spent(handlers[name], requests, number * 1000, ask))
     print(
         "| stack | CPU us per request: min | median | max | added (min) | added (median) | ratio |"
     )

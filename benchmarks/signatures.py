@@ -21,11 +21,11 @@ from urllib.parse import unquote
 
 from tracking.engine import signatures
 from tracking.engine.accesslog import parse_line
-from tracking.engine.families import FAMILIES, FamilySeverity
+from tracking.engine.families import SEVERE
 from tracking.engine.payloads import PAYLOADS
+from tracking.engine.text import redacted_query, redacted_url
 from tracking.engine.visit import Record
 
-SEVERE = {family.name for family in FAMILIES if family.severity is FamilySeverity.SEVERE}
 LONG = 8192  # characters of a hostile query
 # Headers in which no payload of a suite is out of reach.
 _USUAL = {
@@ -117,10 +117,10 @@ def _sent(request: dict[str, Any]) -> set[str]:
     path, _, query = request["path"].partition("?")
     found = signatures.tags(
         method=request["method"],
-        path=path,
-        query=query,
+        path=redacted_url(path),
+        query=redacted_query(query),
         user_agent=headers.get("user-agent", ""),
-        referer=headers.get("referer", ""),
+        referer=redacted_url(headers.get("referer", "")),
         status=404,
     )
     return set(found)
@@ -158,7 +158,7 @@ def spent(call: Callable[[], object], rounds: int) -> list[float]:
 
 def cost_of_rows(rows: list[Record]) -> list[float]:
     """Return microseconds of CPU for each row of a log, from empty caches on."""
-    for cache in (signatures._target_cached, signatures._agent, signatures._referer):
+    for cache in (signatures._target_cached, signatures._agent_cached, signatures._referer_cached):
         cache.cache_clear()
     return [spent(partial(tags, row), 1)[0] for row in rows]
 

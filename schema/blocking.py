@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import repeat
 from typing import Annotated
 
 import strawberry
@@ -27,9 +28,10 @@ from schema.scalars import IPNetwork
 from tracking import blocklist
 from tracking.engine.address import AddressError, parse_network, shown
 from tracking.engine.rules import RuleAction, Target, target_of_network
-from tracking.proposals import BlockingError
+from tracking.proposals import BlockingError, Proposal
 
 MOST = blocklist.MOST_AT_ONCE
+Outcome = tuple[blocklist.Outcome, Proposal | None]  # what became of a target, and of what rule
 
 
 @strawberry.input(description="Which addresses are to be refused, for how long and why.")
@@ -221,9 +223,10 @@ class BlockingMutations:
         if wrong := _too_many(input.addresses):
             return BlockIpsPayload(errors=[wrong])
 
-        def block(targets: Sequence[Target]) -> list[blocklist.Outcome]:
+        def block(targets: Sequence[Target]) -> Iterator[Outcome]:
             proposals = [proposed(input, target, RuleAction.BLOCK) for target in targets]
-            return blocklist.block_many(actor(info), proposals)
+            made = blocklist.block_many(actor(info), proposals)
+            return zip(made, proposals, strict=True)
 
         return BlockIpsPayload(results=_each(info, input.addresses, block), errors=[])
 
@@ -242,8 +245,9 @@ class BlockingMutations:
         if wrong := _too_many(input.addresses):
             return UnblockIpsPayload(errors=[wrong])
 
-        def lift(targets: Sequence[Target]) -> list[blocklist.Outcome]:
-            return blocklist.lift_many(actor(info), targets, RuleAction.BLOCK, input.reason)
+        def lift(targets: Sequence[Target]) -> Iterator[Outcome]:
+            over = blocklist.lift_many(actor(info), targets, RuleAction.BLOCK, input.reason)
+            return zip(over, repeat(None))
 
         return UnblockIpsPayload(results=_each(info, input.addresses, lift), errors=[])
 
@@ -261,12 +265,12 @@ def _too_many(addresses: Sequence[str]) -> InputError | None:
 def _each(
     info: Info,
     addresses: Sequence[str],
-    change: Callable[[Sequence[Target]], Iterable[blocklist.Outcome]],
+    change: Callable[[Sequence[Target]], Iterator[Outcome]],
 ) -> list[IpResult]:
     """Make a change to those addresses that can be read; return what became of each."""
     read = [_read(text) for text in addresses]
     targets = [found for found in read if isinstance(found, Target)]
-    outcomes = iter(change(targets) if targets else ())
+    outcomes = change(targets) if targets else iter(())
     results = []
     for number, found in enumerate(read):
         path = ["input", "addresses", str(number)]
@@ -285,7 +289,8 @@ def _read(text: str) -> Target | AddressError:
         return error
 
 
-def _result(info: Info, target: Target, outcome: blocklist.Outcome, path: list[str]) -> IpResult:
-    if isinstance(outcome, BlockingError):
-        return IpResult(address=target.text, errors=[user_error(info, outcome, path)])
-    return IpResult(address=target.text, rule=AccessRule.of(outcome), errors=[])
+def _result(info: Info, target: Target, outcome: Outcome, path: list[str]) -> IpResult:
+    done, proposal = outcome
+    if isinstance(done, BlockingError):
+        return IpResult(address=target.text, errors=[user_error(info, done, path, proposal)])
+    return IpResult(address=target.text, rule=AccessRule.of(done), errors=[])

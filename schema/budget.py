@@ -31,8 +31,13 @@ def within_budget(info: Info, narrow: str) -> Iterator[None]:
         with budget_of(info).spending():
             yield
     except OutOfTime:
-        seconds = conf.current().query_time_budget
-        raise Refusal(
-            Code.QUERY_TOO_COSTLY,
-            f"This took the database more than the {seconds:g} s a request may use: {narrow}.",
-        ) from None
+        raise out_of_time(narrow) from None
+
+
+def out_of_time(narrow: str) -> Refusal:
+    """Return the refusal of what took longer than the time of a request."""
+    seconds = conf.current().query_time_budget
+    return Refusal(
+        Code.QUERY_TOO_COSTLY,
+        f"This took the database more than the {seconds:g} s a request may use: {narrow}.",
+    )

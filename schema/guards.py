@@ -22,7 +22,8 @@ class WouldLockOutError(UserError):
 class TooWideError(UserError):
     recent_addresses: int | None = strawberry.field(
         description=f"From how many addresses requests of the last {blastradius.DAYS} days came"
-        " that would have been refused; at least so many, and null where there was no time to look."
+        " that would have been refused; at least so many. Null where there was no time to look, and"
+        " for rules that allow."
     )
 
 

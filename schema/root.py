@@ -21,6 +21,7 @@ from schema.blocking import BlockingMutations
 from schema.detection import DetectionMutations, DetectionQueries
 from schema.detectors import DetectorMutations, DetectorQueries
 from schema.errors import USER_ERRORS
+from schema.explain import ExplainQueries
 from schema.guards import GUARD_ERRORS
 from schema.nodes import NodeQueries
 from schema.ratelimits import RateLimitMutations, RateLimitQueries
@@ -79,6 +80,7 @@ class Query(
     SuspicionQueries,
     DetectorQueries,
     DetectionQueries,
+    ExplainQueries,
     LoginAttemptQueries,
     AuditQueries,
     RateLimitQueries,

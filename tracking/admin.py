@@ -1,5 +1,7 @@
 """The request log, the attempts to log in and the audit log in Django's admin: only to look at.
 
+The rules, which can be changed, are in tracking.ruleadmin.
+
 A log has millions of rows: nothing here counts or sorts. Pages of requests, which can be searched,
 come from tracking.logpage; the other lists go from the newest row back.
 """
@@ -23,7 +25,16 @@ from tracking.deliveryadmin import DeliveryAdmin
 from tracking.engine.address import AddressError, IPNetwork, parse_network
 from tracking.engine.verdict import VerdictKind
 from tracking.logpage import PAGE, REFUSED, Asked, Page, Position, find, page
-from tracking.models import AuditEntry, Delivery, LoginAttempt, RequestLog
+from tracking.models import (
+    AllowedTarget,
+    AuditEntry,
+    BlockedIP,
+    BlockedPlace,
+    Delivery,
+    LoginAttempt,
+    RequestLog,
+)
+from tracking.ruleadmin import AllowedTargetAdmin, BlockedIPAdmin, BlockedPlaceAdmin
 from tracking.timebudget import OutOfTime, TimeBudget
 
 _EARLIEST, _LATEST = datetime(1971, 1, 1, tzinfo=UTC), datetime(2999, 1, 1, tzinfo=UTC)
@@ -281,3 +292,6 @@ class RequestLogAdmin(LookedAt):
 
 
 admin.site.register(Delivery, DeliveryAdmin)
+admin.site.register(BlockedIP, BlockedIPAdmin)
+admin.site.register(AllowedTarget, AllowedTargetAdmin)
+admin.site.register(BlockedPlace, BlockedPlaceAdmin)

@@ -1,24 +1,25 @@
 """Whom a rule would have hit: the requests of the last days that it would have refused.
 
-The record is asked day by day, the newest first, until it is through or the time is used up, and
-what it holds is put to the same decision as live requests.
+The record is asked span by span, the newest first, until it is through or the time is used up.
+Where other rules may come first, what it holds is put to the same decision as live requests.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from typing import NamedTuple
 from urllib.parse import unquote
 
-from django.db.models import Count, QuerySet
+from django.db.models import Count, Q, QuerySet
 from django.utils import timezone
 
 from tracking import conf, policy
 from tracking.audit import Actor
-from tracking.engine.address import parse_address
+from tracking.engine.address import Scope, parse_address, scope_of
 from tracking.engine.place import Place
 from tracking.engine.rules import ANY_COUNTRY, Rule, RuleAction, RuleKind, RuleSet
 from tracking.engine.verdict import VerdictKind
@@ -29,7 +30,10 @@ from tracking.proposals import BlockingError, Proposal
 from tracking.timebudget import OutOfTime, TimeBudget
 
 DAYS = 7
-MOST_GROUPS = 100_000  # of a day's requests that are alike; more of them would fill the memory
+FIRST_SPAN = timedelta(hours=1)  # of the record that is asked for at once
+QUICK = 0.1  # seconds; where that was quick, twice as much is asked for next
+MOST_GROUPS = 100_000  # of requests that are alike; more of them at once would fill the memory
+AT_ONCE = 2_000  # of them are decided on before the time is looked at
 MOST_USERS = 20  # that are named
 LET_THROUGH = (VerdictKind.ALLOWED, VerdictKind.OBSERVED)
 PROPOSED = 2**63  # the number of the proposed rule: newer than that of any row
@@ -73,31 +77,39 @@ class Tally:
     users: Counter[str] = field(default_factory=Counter)
     countries: Counter[str] = field(default_factory=Counter)
 
-    def add(self, group: Group) -> None:
-        self.addresses[group.address] += group.number
-        self.countries[group.country] += group.number
-        if group.username:
-            self.users[group.username] += group.number
+    def add(self, groups: Iterable[Group]) -> None:
+        for group in groups:
+            self.addresses[group.address] += group.number
+            self.countries[group.country] += group.number
+            if group.username:
+                self.users[group.username] += group.number
 
 
 def of(proposal: Proposal, budget: TimeBudget, now: datetime | None = None) -> BlastRadius:
     """Return what a rule that blocks would have refused, had it been in force for DAYS days.
 
     Requests that were refused anyway do not count, nor those that a more specific rule of today
-    lets in or refuses. Where there is no time for all of it, the newest days are counted.
+    lets in or refuses. Where there is no time for all of it, the newest are counted.
     """
     now = timezone.now() if now is None else now
-    tally, since, complete = Tally(), now, True
+    tally, since, span = Tally(), now, FIRST_SPAN
+    oldest = now - timedelta(days=DAYS)
+    complete = True
     try:
-        for start, end in _days(now):
+        with budget.spending():
+            others = _others(proposal, now)
+            scoped = _is_scoped(proposal, others)
+            refused = partial(_refused if others.exists() else _meant, proposal, now)
+        while complete and since > oldest:
+            left, start = budget.left, max(oldest, since - span)
             with budget.spending():
-                groups = _groups(proposal, start, end)
-                for group in _refused(proposal, groups[:MOST_GROUPS], now):
-                    tally.add(group)
-            if len(groups) > MOST_GROUPS:
-                complete = False
-                break
-            since = start
+                groups = _groups(proposal, start, since, scoped)
+            complete = len(groups) <= MOST_GROUPS
+            for first in range(0, len(groups), AT_ONCE):
+                with budget.spending():
+                    tally.add(refused(groups[first : first + AT_ONCE]))
+            since = start if complete else since
+            span *= 2 if left - budget.left < QUICK else 1
     except OutOfTime:
         complete = False
     return BlastRadius(
@@ -120,16 +132,9 @@ def rehearse(actor: Actor, proposal: Proposal) -> BlockingError | None:
     return None
 
 
-def _days(now: datetime) -> Iterator[tuple[datetime, datetime]]:
-    day = timedelta(days=1)
-    for number in range(DAYS):
-        yield now - (number + 1) * day, now - number * day
-
-
-def _groups(proposal: Proposal, start: datetime, end: datetime) -> list[Group]:
+def _groups(proposal: Proposal, start: datetime, end: datetime, scoped: bool) -> list[Group]:
     columns = ["address", "country", "asn", "username"]
-    columns += ["path"] if proposal.path else []
-    columns += ["method"] if proposal.methods else []
+    columns += ["path", "method"] if scoped else []
     rows = _about(proposal, RequestLog.objects.window(start, end).filter(verdict__in=LET_THROUGH))
     found = rows.order_by().values(*columns).annotate(number=Count("pk"))[: MOST_GROUPS + 1]
     return [Group(**{"path": "", "method": "", **group}) for group in found]
@@ -147,7 +152,40 @@ def _about(proposal: Proposal, rows: RequestLogQuerySet) -> QuerySet[RequestLog]
     return rows if conf.current().unknown_country == "any" else rows.exclude(country="")
 
 
-def _refused(proposal: Proposal, groups: list[Group], now: datetime) -> Iterator[Group]:
+def _others(proposal: Proposal, now: datetime) -> QuerySet[AccessRule]:
+    """Return the live rules that may decide before this one, so that each client must be tried."""
+    target, live = proposal.target, AccessRule.objects.live(now)
+    if target.network is not None:
+        return live.inside(target.network)
+    closer = [RuleKind.ADDRESS, RuleKind.NETWORK]
+    closer += [RuleKind.ASN] if target.kind is RuleKind.COUNTRY else []
+    closer += [RuleKind.COUNTRY] if target.text == ANY_COUNTRY else []
+    return live.filter(Q(kind__in=closer) | Q(target=target.text))
+
+
+def _is_scoped(proposal: Proposal, others: QuerySet[AccessRule]) -> bool:
+    """Tell whether it may depend on path and method who decides."""
+    if proposal.path or proposal.methods:
+        return True
+    return others.exclude(path="", methods="").exists()
+
+
+def _meant(proposal: Proposal, _: datetime, groups: Sequence[Group]) -> Iterator[Group]:
+    """Yield the groups that the rule is about; where no other comes first it refuses them."""
+    proposed = _proposed(proposal)
+    for group in groups:
+        # Of those whose country is unknown, public addresses alone are meant by any country.
+        if proposal.target.text == ANY_COUNTRY and not group.country and not _is_public(group):
+            continue
+        if proposed.is_about(unquote(group.path), group.method):
+            yield group
+
+
+def _is_public(group: Group) -> bool:
+    return scope_of(parse_address(group.address)) is Scope.GLOBAL
+
+
+def _refused(proposal: Proposal, now: datetime, groups: Sequence[Group]) -> Iterator[Group]:
     """Yield the groups that the rule would refuse, were it in the book beside the live ones."""
     visits = [_visit(group, now) for group in groups]
     rules = _with_others(proposal, visits)
@@ -157,7 +195,7 @@ def _refused(proposal: Proposal, groups: list[Group], now: datetime) -> Iterator
             yield group
 
 
-def _with_others(proposal: Proposal, visits: list[Visit]) -> RuleSet:
+def _with_others(proposal: Proposal, visits: Sequence[Visit]) -> RuleSet:
     """Return the proposed rule among those live rules that match any of the visits."""
     live = policy.current()
     clients = {(visit.address, visit.place) for visit in visits}
@@ -166,9 +204,12 @@ def _with_others(proposal: Proposal, visits: list[Visit]) -> RuleSet:
     rules.put_all(
         (row.kind, row.target, _rule(row)) for row in AccessRule.objects.in_bulk(numbers).values()
     )
-    proposed = Rule(PROPOSED, RuleAction.BLOCK, path=proposal.path, methods=proposal.methods)
-    rules.put(proposal.target.kind, proposal.target.text, proposed)
+    rules.put(proposal.target.kind, proposal.target.text, _proposed(proposal))
     return rules
+
+
+def _proposed(proposal: Proposal) -> Rule:
+    return Rule(PROPOSED, RuleAction.BLOCK, path=proposal.path, methods=proposal.methods)
 
 
 def _rule(row: AccessRule) -> Rule:

@@ -13,10 +13,11 @@ from django.apps import apps
 from django.conf import settings
 from django.core import checks
 from django.core.checks import CheckMessage, Error, Tags, register
+from django.core.exceptions import ImproperlyConfigured
 from django.db import DatabaseError, connection
 from django.utils import timezone
 
-from tracking import backlog, conf, modes
+from tracking import backlog, conf, modes, peers
 from tracking.detectors import DETECTORS
 from tracking.detectors.detector import changed
 
@@ -66,6 +67,15 @@ def detection_keeps_up(databases: Iterable[str] | None = None, **_: Any) -> list
     ]
 
 
+@register(Tags.database)
+def proxies_are_declared(databases: Iterable[str] | None = None, **_: Any) -> list[CheckMessage]:
+    try:
+        wrong = peers.problem(timezone.now()) if databases else ""
+    except (DatabaseError, ImproperlyConfigured):  # no table yet, or told by another check
+        wrong = ""
+    return [checks.Warning(wrong, id="tracking.W009")] if wrong else []
+
+
 def _consequences() -> Iterable[CheckMessage]:
     """What the settings, each usable by itself, mean together."""
     configuration = conf.current()
@@ -91,6 +101,12 @@ def _consequences() -> Iterable[CheckMessage]:
             "TRACKING_BACKGROUND_THREAD is off: run `manage.py drain` every few seconds, or the"
             " Huey worker, or records never reach the database.",
             id="tracking.W002",
+        )
+    if not configuration.enforces:
+        yield checks.Warning(
+            "Nothing is refused: set TRACKING_ENFORCEMENT to enforce once what would be refused is"
+            " what should be.",
+            id="tracking.W008",
         )
     if any(network.prefixlen == 0 for network in configuration.trusted_proxies):
         yield checks.Warning(

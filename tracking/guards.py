@@ -19,6 +19,7 @@ from tracking.engine.address import (
     IPAddress,
     IPNetwork,
     Scope,
+    holding,
     network_of,
     parse_network,
     scope_of,
@@ -105,7 +106,7 @@ class Book:
         networks = [target.network for target in targets if target.network is not None]
         about = {target.text for target in (*targets, *map(target_of_network, self.protected))}
         for network in (*networks, *self.protected):
-            about |= {target_of_network(wider).text for wider in _holding(network)}
+            about |= {target_of_network(wider).text for wider in holding(network)}
         places = {ANY_COUNTRY, self.place.country or "", f"AS{self.place.asn}"}
         return live.filter(target__in=about | places)
 
@@ -235,11 +236,6 @@ def _protected(actor: Actor) -> Iterator[IPNetwork]:
         yield network_of(actor.address, 128)
     yield from NEVER
     yield from conf.current().trusted_proxies
-
-
-def _holding(network: IPNetwork) -> Iterator[IPNetwork]:
-    for length in range(network.prefixlen + 1):
-        yield network.supernet(new_prefix=length)
 
 
 def _overlap(one: IPNetwork, other: IPNetwork) -> bool:

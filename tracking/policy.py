@@ -50,9 +50,11 @@ def look() -> None:
     Within a transaction this does nothing: what is not committed is not in force, and may never be.
     """
     global _failing, _next_look
-    if _version >= 0:  # others go on with what is known; at first they wait
-        _next_look = time.monotonic() + conf.current().drain_interval
+    interval = 1.0
     try:
+        interval = conf.current().drain_interval
+        if _version >= 0:  # others go on with what is known; at first they wait
+            _next_look = time.monotonic() + interval
         if not connection.in_atomic_block:
             refresh()
     except Exception as error:  # noqa: BLE001 - whatever it is, the last rules known go on deciding
@@ -62,7 +64,7 @@ def look() -> None:
     else:
         _failing = False
     finally:
-        _next_look = time.monotonic() + conf.current().drain_interval
+        _next_look = time.monotonic() + interval
 
 
 def refresh() -> None:

@@ -10,7 +10,7 @@ from django.utils import timezone
 from huey import crontab
 from huey.contrib.djhuey import close_db, db_periodic_task, db_task, on_startup
 
-from tracking import alerts, blocklist, detection, digest, drainer, retention, signals
+from tracking import alerts, blocklist, detection, digest, drainer, peers, retention, signals
 from tracking.models import Counter
 
 logger = logging.getLogger(__name__)
@@ -54,6 +54,13 @@ def close_expired_rules() -> None:
 @db_periodic_task(crontab(minute="17"))
 def forget_old_requests() -> None:
     retention.forget(timezone.now())
+
+
+@db_periodic_task(crontab(minute="*/10"))
+def look_at_proxies() -> None:
+    """Tell in the log, each time anew, that a proxy seems to be undeclared."""
+    if problem := peers.problem(timezone.now()):
+        logger.warning("%s", problem)
 
 
 @db_periodic_task(crontab())

@@ -17,6 +17,9 @@ from tracking.engine.text import redacted_query, redacted_url, split_target
 from tracking.engine.visit import Record, Visit
 from tracking.models import LIVE
 
+# Tags of requests whose forwarding header names no client, or comes from a peer nobody trusts.
+MALFORMED_HEADER = "malformed_forwarding"
+UNTRUSTED_HEADER = "untrusted_forwarding"
 _LONGEST = 4096  # of any one text in the journal; the table cuts further, after escaping
 
 
@@ -24,14 +27,14 @@ def arrived(request: HttpRequest) -> Visit:
     """Return what a request says when it comes in, secrets taken out."""
     configuration = conf.current()
     meta = request.META
-    client = client_address(
-        configuration.proxies,
-        meta.get("REMOTE_ADDR", ""),
-        meta.get(configuration.proxy_header_key),
-    )
+    header = meta.get(configuration.proxy_header_key)
+    client = client_address(configuration.proxies, meta.get("REMOTE_ADDR", ""), header)
+    tags = (MALFORMED_HEADER,) if client.flagged else ()
     if not client.trusted_peer:
         # Django believes this header from anybody, and with it that a request was encrypted.
         meta.pop("HTTP_X_FORWARDED_PROTO", None)
+        if header is not None:
+            tags = (UNTRUSTED_HEADER,)
     path, query = _target(request)
     names = configuration.redacted_names
     return Visit(
@@ -46,7 +49,7 @@ def arrived(request: HttpRequest) -> Visit:
         query=redacted_query(query[:_LONGEST], names) if configuration.keeps_query else "",
         user_agent=meta.get("HTTP_USER_AGENT", "")[:_LONGEST],
         referer=redacted_url(meta.get("HTTP_REFERER", "")[:_LONGEST], names),
-        tags=("malformed_forwarding",) if client.flagged else (),
+        tags=tags,
     )
 
 

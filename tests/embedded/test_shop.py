@@ -1,4 +1,4 @@
-"""`tracking` in a project that is not ours: recording and limits, and nothing else comes along."""
+"""`tracking` in a project that is not ours: the record, rules and limits, and nothing else."""
 
 from __future__ import annotations
 
@@ -39,10 +39,13 @@ class Shop:
     folder: Path
     port: int
 
-    def ask(self, path: str, **form: str) -> tuple[int, Message, str]:
+    def ask(self, path: str, client: str = "", **form: str) -> tuple[int, Message, str]:
+        """Return the answer to a client, who comes through a trusted proxy when he is named."""
         data = urllib.parse.urlencode(form).encode() if form else None
+        headers = {"X-Forwarded-For": client} if client else {}
+        url = f"http://127.0.0.1:{self.port}{path}"
         try:
-            answer = urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", data, timeout=20)
+            answer = urllib.request.urlopen(urllib.request.Request(url, data, headers), timeout=20)
         except urllib.error.HTTPError as refused:
             answer = refused
         with answer:
@@ -135,6 +138,38 @@ def test_every_view_is_recorded_within_a_second(shop: Shop) -> None:
         row = row.format(headers["X-Request-ID"])
         wait_until(lambda row=row: shop.rows(row), shop.folder / "server.log")
         assert shop.rows(row) == [(path, status)]
+
+
+def change_rules(shop: Shop, statement: str) -> None:
+    lines = (
+        "from tracking import blocklist",
+        "from tracking.audit import COMMAND_LINE as me",
+        "from tracking.engine.rules import RuleAction",
+        "from tracking.engine.ruletext import read_target",
+        "from tracking.proposals import Proposal",
+        "attacker = read_target('203.0.113.7')",
+        statement,
+    )
+    answer = manage(shop.folder, "shell", "--no-imports", "-c", "\n".join(lines))
+    assert answer.returncode == 0, answer.stderr
+
+
+def test_a_rule_made_by_another_process_blocks_within_a_second(shop: Shop) -> None:
+    pages = ("/catalogue/", "/news/", "/nowhere/")
+    assert [shop.ask(path, "203.0.113.7")[0] for path in pages] == [200, 200, 404]
+    change_rules(shop, "blocklist.block(me, Proposal(target=attacker, action=RuleAction.BLOCK))")
+    time.sleep(1)
+    answers = [shop.ask(path, "203.0.113.7") for path in pages]
+    assert [status for status, *_ in answers] == [403] * 3
+    _, headers, body = answers[0]
+    assert headers["Content-Type"] == "application/problem+json; charset=utf-8"
+    assert json.loads(body)["reference"] == headers["X-Request-ID"]
+    assert [shop.ask(path, "203.0.113.8")[0] for path in pages] == [200, 200, 404]
+    hits = "SELECT hits FROM tracking_accessrule WHERE hits = 3"
+    wait_until(lambda: shop.rows(hits), shop.folder / "server.log")
+    change_rules(shop, "blocklist.lift(me, attacker, RuleAction.BLOCK)")
+    time.sleep(1)
+    assert [shop.ask(path, "203.0.113.7")[0] for path in pages] == [200, 200, 404]
 
 
 def test_views_of_both_kinds_share_their_limit(shop: Shop) -> None:

@@ -117,6 +117,7 @@ def test_quotes_that_a_shell_takes_away_hide_no_command(noise: str) -> None:
         ("/administrator/index.php", "absent_software"),
         ("/wp-content/plugins/any/readme.txt", "absent_software"),
         ("/phpMyAdmin/", "absent_software"),
+        ("/wp-content/upgrade/index.php", "absent_software"),
     ],
 )
 def test_a_telling_path_is_recognised_where_there_is_nothing(path: str, family: str) -> None:
@@ -149,6 +150,7 @@ def test_a_proxy_is_not_open_and_a_greeting_is_no_http() -> None:
     assert signatures.tags(method="CONNECT", path="mail.example:25") == ("open_proxy",)
     assert signatures.tags(method="-", path="%16%03%01") == ("not_http",)
     assert signatures.tags(method="-", path="Gh0st%AD%00") == ("known_exploit",)
+    assert signatures.tags(method="-", path="-", status=408) == ()
 
 
 def test_only_what_a_person_may_send_by_accident_is_mild() -> None:

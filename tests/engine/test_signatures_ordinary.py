@@ -27,6 +27,10 @@ def tags(target: str, status: int = 200, **fields: str) -> tuple[str, ...]:
         "/wp-admin/edit.php",
         "/phpmyadmin/",
         "/server-status",
+        "/Telerik.Web.UI.WebResource.axd?_TSM_HiddenField_=x&compress=1",
+        "/jenkins/descriptorByName/hudson.model.View/checkName",
+        "/RPC2",
+        "/.cache/app-data.json",
         "/backup.zip",
         "/powershell.php",
         "/docker-compose.yml",
@@ -40,7 +44,8 @@ def test_what_its_owner_runs_and_serves_is_left_alone(path: str) -> None:
 
 @pytest.mark.parametrize(
     "path",
-    ["/.well-known/security.txt", "/media/2024/backup.zip", "/data/migrations/1_payees.sql",
+    ["/.well-known/security.txt", "/wp-content/uploads/2016/10/photo.jpg", "/feed/",
+     "/media/2024/backup.zip", "/data/migrations/1_payees.sql",
      "/files/logstash-1.3.2.jar", "/apple-touch-icon.png", "/app.git/info/refs", "/shell/",
      "/static/site.css.map", "/blog/how-to-sql", "/a/../style.css", "/p/%7B%7Bimage.url%7D%7D"],
 )  # fmt: skip

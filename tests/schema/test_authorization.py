@@ -64,6 +64,7 @@ QUESTIONS = {
     "nodes AuditEntry": '{ nodes(ids: ["ENTRY"]) { id } }',
     "accessRules": "{ accessRules { nodes { target } } }",
     "blockedIps": "{ blockedIps { nodes { target } } }",
+    "explain": '{ explain(address: "198.51.100.9") { verdict } }',
     "node AccessRule": '{ node(id: "RULE") { id } }',
     "nodes AccessRule": '{ nodes(ids: ["RULE"]) { id } }',
     "suspiciousIps": "{ suspiciousIps { nodes { address } } }",

@@ -319,7 +319,10 @@ def test_more_countries_than_there_are_is_an_error() -> None:
 
 def test_many_are_blocked_each_for_itself_and_answered_in_order() -> None:
     asked = ["198.51.100.7", "nonsense", OPERATOR, "::ffff:198.51.100.7", "203.0.113.0/24", "::/0"]
-    selection = "results { address rule { target } errors { code path } }"
+    selection = (
+        "results { address rule { target }"
+        " errors { code path ... on TooWideError { recentAddresses } } }"
+    )
     made = change(operator(), "blockIps", f"{selection} {ERRORS}", addresses=asked, reason="list")
     assert made["errors"] == []
     codes = [[error["code"] for error in result["errors"]] for result in made["results"]]
@@ -333,6 +336,7 @@ def test_many_are_blocked_each_for_itself_and_answered_in_order() -> None:
     ]
     assert made["results"][1]["errors"][0]["path"] == ["input", "addresses", "1"]
     assert made["results"][1]["address"] == "'nonsense'"
+    assert made["results"][5]["errors"][0]["recentAddresses"] == 0
     assert live() == {("BLOCK", "198.51.100.7"), ("BLOCK", "203.0.113.0/24")}
     made = change(operator(), "unblockIps", f"{selection} {ERRORS}", addresses=asked)
     codes = [[error["code"] for error in result["errors"]] for result in made["results"]]

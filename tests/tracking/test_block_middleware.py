@@ -102,7 +102,7 @@ def test_programs_get_a_problem_and_people_a_page() -> None:
         assert ATTACKER not in answer.content.decode()
 
 
-@pytest.mark.parametrize("accept", ["text/html; a*=bogus''x", ";;;", "*", "\xff", "a/b;q=nan", ""])
+@pytest.mark.parametrize("accept", ["text/html; a*=bogus''x", ";;;", "\xff", "a/b;q=nan", ""])
 def test_no_header_is_strange_enough_to_break_a_refusal(accept: str) -> None:
     rule(ATTACKER)
     for path in ("/", "/graphql/"):
@@ -111,8 +111,7 @@ def test_no_header_is_strange_enough_to_break_a_refusal(accept: str) -> None:
     assert status(VISITOR, "/graphql/", accept=accept) != 500
 
 
-class Ran(Exception):
-    """Something ran that should not have."""
+class Ran(Exception): ...
 
 
 def test_nothing_runs_for_who_is_blocked(

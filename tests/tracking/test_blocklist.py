@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import itertools
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
-from tracking import audit, blocklist, policy
+from tracking import audit, blocklist, policy, recorder
 from tracking.audit import COMMAND_LINE, Actor
 from tracking.engine.address import parse_address
 from tracking.engine.rules import RuleAction, Target
@@ -206,6 +207,31 @@ def test_changes_at_the_same_time_come_one_after_the_other() -> None:
     ], "blocked and lifted in turn"
     policy.refresh()
     assert bool(len(policy.current())) == versions[-1][1]
+
+
+def test_who_counts_hits_and_who_changes_rules_do_not_wait_for_each_other() -> None:
+    texts = [f"203.0.113.{number}" for number in range(40)]
+    blocklist.block_many(ADA, [wanted(text) for text in texts])
+    numbers = list(AccessRule.objects.values_list("pk", flat=True))
+
+    def count() -> None:
+        for _ in range(30):
+            with transaction.atomic():
+                recorder._count_hits([("2026-11-22 12:00:00", number) for number in numbers])
+        connection.close()
+
+    def change() -> None:
+        for _ in range(15):
+            backwards = [read_target(text) for text in reversed(texts)]
+            blocklist.lift_many(ADA, backwards, BLOCK)
+            with policy.changing():
+                AccessRule.objects.update(ended_at=None)  # the same ones again
+        connection.close()
+
+    with ThreadPoolExecutor(3) as pool:
+        done = [pool.submit(each) for each in (count, change, count)]
+        assert [each.result() for each in done] == [None] * 3
+    assert set(AccessRule.objects.values_list("hits", flat=True)) == {60}
 
 
 def test_the_target_of_a_rule_is_read_back_as_it_was_made() -> None:

@@ -57,6 +57,9 @@ def test_the_tests_own_settings_raise_only_that_the_thread_is_off() -> None:
         ("LIMITS", {"a" * 65: "5/m"}, "tracking.E017"),
         ("LIMITS", {7: "5/m"}, "tracking.E017"),
         ("GRAPHQL_PATHS", "/graphql/", "tracking.E018"),
+        ("ENFORCEMENT", "off", "tracking.E019"),
+        ("ENFORCEMENT", True, "tracking.E019"),
+        ("UNKNOWN_COUNTRY", "maybe", "tracking.E023"),
     ],
 )
 def test_a_wrong_setting_is_an_error_that_names_it(
@@ -113,6 +116,11 @@ def test_limits_before_authentication_are_told(settings: Settings) -> None:
 def test_trusting_everybody_is_told(settings: Settings) -> None:
     settings.TRACKING_TRUSTED_PROXIES = ["0.0.0.0/0"]
     assert "tracking.W004" in ids()
+
+
+def test_refusing_nothing_is_told(settings: Settings) -> None:
+    settings.TRACKING_ENFORCEMENT = "observe"
+    assert "tracking.W008" in ids()
 
 
 @pytest.mark.django_db

@@ -70,3 +70,6 @@ FAMILIES = (
     CROSS_SITE_SCRIPTING, HEADER_INJECTION, XML_INJECTION, REQUEST_FORGERY, OPEN_PROXY,
     SCANNER_AGENT, ABSENT_SOFTWARE, MARKUP, SQL_FRAGMENT, NOT_HTTP,
 )  # fmt: skip
+
+# The names of the families whose single visit is proof.
+SEVERE = frozenset(family.name for family in FAMILIES if family.severity is FamilySeverity.SEVERE)

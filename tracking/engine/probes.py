@@ -17,46 +17,49 @@ from tracking.engine.families import (
     Family,
 )
 
-# Weak places of products. Whoever runs the product has no reason to open these either.
+# Weak places of products that even those who run the product have no reason to open.
 _EXPLOITS = (
-    "/eval-stdin.php", "/telerik.web.ui.webresource.axd", "/telerik.web.ui.dialoghandler.aspx",
-    "/getphpinfo.php", "/htmlawedtest.php", "/mboximport", "/setup-restore.action",
-    "/setup-restore-local.action", "/setupadministrator.action", "/server-info.action",
-    "/execute-solution", "/api/v2/cmdb/system/admin", "/api/v2.0/cmdb/system/admin",
-    "/networkdiag.cgi", "/setup.cgi", "/gponform", "/boaform", "/goform", "/hnap1", "/fgt_lang",
-    "/vcav-bootstrap", "/descriptorbyname", "/wls-wsat", "/_async/asyncresponseservice",
-    "/jmxinvokerservlet", "/ejbinvokerservlet", "/nas_sharing.cgi", "/weblogin.cgi", "/up.cgi",
-    "/moveitisapi.dll", "/wsstatusevents", "/metadatauploader", "/createremoteappwebsession.php",
-    "/ztp_gate.php", "/fwbcgi", "/mifs/aad", "/mifs/asfv3", "/gwtest/formssso", "/webui_wsma_https",
-    "/addcrypted2", "/eonapi/getapikey", "/backup-heart.php", "/mla-stream-image.php",
-    "/timthumb.php", "/connector.minimal.php", "/card_scan.php", "/badge_template_print.php",
-    "/tmshcmd.jsp", "/fileread.jsp", "/directorylist.jsp", "/mgmt/tm/util/bash", "/wheel_async",
-    "/device.rsp", "/api/jsonws/invoke", "/struts2-showcase", "/_profiler/phpinfo",
-    "/_profiler/open", "/phpmyadmin/scripts/setup.php", "/pma/scripts/setup.php", "/cgi-bin/php",
-    "/cgi-bin/php4", "/cgi-bin/php5", "/cgi-bin/php-cgi", "/php-cgi/php-cgi.exe",
-    "/cgi-bin/test-cgi", "/dvr/cmd", "/cgi-bin/nobody", "/evox/about", "/currentsetting.htm",
-    "/getcfg.php", "/id-pools/executecommand", "/rpc2", "/text-inline.vm", "/programexport",
-    "/wizard.fcgi", "/uploadova", "/.js.map", "/upgrademysqlstatus", "/diag_form", "/sdwan/nitro",
-    "/cmd,", "/flash/addcrypted2", "/ieshostedsurvey.jsp",
-    "/ajax/render/widget_tabbedcontainer_tab_panel", "/cgi-bin/luci/locale", "/password.htm",
-    "/finishsetup.action", "/setupstart.action", "/console.portal", "/tmunblock.cgi",
-    "/hndunblock.cgi", "/ctrlt", "/wanipcn.xml", "/editblackandwhitelist", "/nice ports,",
-    "/+cscot+",
+    "/eval-stdin.php", "/getphpinfo.php", "/htmlawedtest.php", "/mboximport",
+    "/setup-restore.action", "/setup-restore-local.action", "/setupadministrator.action",
+    "/execute-solution", "/gponform", "/boaform", "/wls-wsat", "/_async/asyncresponseservice",
+    "/ejbinvokerservlet", "/createremoteappwebsession.php", "/ztp_gate.php", "/fwbcgi",
+    "/gwtest/formssso", "/webui_wsma_https", "/addcrypted2", "/eonapi/getapikey",
+    "/backup-heart.php", "/mla-stream-image.php", "/tmshcmd.jsp", "/fileread.jsp",
+    "/directorylist.jsp", "/mgmt/tm/util/bash", "/_profiler/phpinfo", "/_profiler/open",
+    "/phpmyadmin/scripts/setup.php", "/pma/scripts/setup.php", "/cgi-bin/php", "/cgi-bin/php4",
+    "/cgi-bin/php5", "/cgi-bin/php-cgi", "/php-cgi/php-cgi.exe", "/cgi-bin/test-cgi",
+    "/cgi-bin/nobody", "/id-pools/executecommand", "/text-inline.vm", "/.js.map", "/diag_form",
+    "/cmd,", "/flash/addcrypted2", "/ajax/render/widget_tabbedcontainer_tab_panel",
+    "/cgi-bin/luci/locale", "/finishsetup.action", "/setupstart.action", "/tmunblock.cgi",
+    "/hndunblock.cgi", "/wanipcn.xml", "/editblackandwhitelist", "/nice ports,",
+)  # fmt: skip
+
+# Weak places that the product itself uses; who asks where there is none is trying them.
+_GUESSED_EXPLOITS = (
+    "/telerik.web.ui.dialoghandler.aspx", "/moveitisapi.dll", "/rpc2", "/console.portal",
+    "/api/v2/cmdb/system/admin", "/api/v2.0/cmdb/system/admin", "/fgt_lang",
+    "/connector.minimal.php", "/timthumb.php", "/api/jsonws/invoke", "/descriptorbyname",
+    "/wizard.fcgi", "/weblogin.cgi", "/nas_sharing.cgi", "/dvr/cmd", "/device.rsp", "/mifs/aad",
+    "/mifs/asfv3", "/server-info.action", "/wsstatusevents", "/metadatauploader", "/setup.cgi",
+    "/goform", "/hnap1", "/password.htm", "/up.cgi", "/currentsetting.htm", "/getcfg.php",
+    "/vcav-bootstrap", "/sdwan/nitro", "/api/sonicos", "/ieshostedsurvey.jsp", "/card_scan.php",
+    "/badge_template_print.php", "/wheel_async", "/uploadova", "/programexport", "/+cscot+",
+    "/struts2-showcase", "/jmxinvokerservlet", "/evox/about", "/networkdiag.cgi",
+    "/upgrademysqlstatus", "/ctrlt",
 )  # fmt: skip
 
 # Files that are served by mistake only.
 _LEAKS = (
     "/.env", "/.git", "/.svn", "/.hg", "/.bzr", "/.cvs", "/.cvsignore", "/.aws", "/.ssh", "/.gnupg",
-    "/.kube", "/.docker", "/.dockercfg", "/.azure", "/.gcloud", "/.bash_history", "/.bash_logout",
-    "/.bash_profile", "/.bashrc", "/.zsh_history", "/.zshrc", "/.profile", "/.history", "/.rhosts",
-    "/.sh_history", "/.mysql_history", "/.psql_history", "/.python_history", "/.viminfo", "/.netrc",
-    "/.npmrc", "/.pypirc", "/.pgpass", "/.my.cnf", "/.htpasswd", "/.htaccess", "/.htdigest",
-    "/.forward", "/.mailrc", "/.config", "/.cache", "/.subversion", "/.passwd", "/.s3cfg", "/.boto",
-    "/.git-credentials", "/.gitconfig", "/.ftpconfig", "/.remote-sync.json", "/sftp-config.json",
-    "/.vscode/sftp.json", "/.idea/workspace.xml", "/.idea/webservers.xml", "/.terraform",
-    "/.claude", "/.cursor", "/.n8n", "/id_rsa", "/id_dsa", "/id_ecdsa", "/id_ed25519",
-    "/wp-config.php.bak", "/wp-config.php.old", "/wp-config.php.save", "/wp-config.php.txt",
-    "/wp-config.php~", "/wp-config.bak", "/wp-config.txt", "/web.config.bak",
+    "/.kube", "/.dockercfg", "/.azure", "/.gcloud", "/.bash_history", "/.bash_logout",
+    "/.bash_profile", "/.bashrc", "/.zsh_history", "/.zshrc", "/.rhosts", "/.sh_history",
+    "/.mysql_history", "/.psql_history", "/.python_history", "/.viminfo", "/.netrc", "/.npmrc",
+    "/.pypirc", "/.pgpass", "/.my.cnf", "/.htpasswd", "/.htaccess", "/.htdigest", "/.mailrc",
+    "/.subversion", "/.passwd", "/.s3cfg", "/.boto", "/.git-credentials", "/.gitconfig",
+    "/.ftpconfig", "/.remote-sync.json", "/sftp-config.json", "/.vscode/sftp.json",
+    "/.idea/workspace.xml", "/.idea/webservers.xml", "/id_rsa", "/id_dsa", "/id_ecdsa",
+    "/id_ed25519", "/wp-config.php.bak", "/wp-config.php.old", "/wp-config.php.save",
+    "/wp-config.php.txt", "/wp-config.php~", "/wp-config.bak", "/wp-config.txt", "/web.config.bak",
     "/wp-content/debug.log", "/config.php.bak", "/configuration.php.bak", "/settings.php.bak",
     "/web-inf", "/meta-inf", "/storage/logs/laravel.log", "/actuator/heapdump", "/actuator/env",
     "/actuator/configprops", "/ntuser.dat", "/proftpdpasswd", "/wp-config.php",
@@ -67,7 +70,9 @@ _GUESSED_LEAKS = (
     "/.travis.yml", "/.circleci", "/terraform.tfstate", "/credentials.json", "/database.yml",
     "/secrets.yml", "/master.key", "/local_settings.py", "/settings.py.bak", "/phpinfo.php",
     "/phpinfo", "/docker-compose.yml", "/serverless.yml", "/sftp.json", "/.ds_store", "/.listing",
-    "/authorized_keys", "/server.key", "/info.php", "/web.config",
+    "/authorized_keys", "/server.key", "/info.php", "/web.config", "/config/parameters.yml",
+    "/.config", "/.cache", "/.profile", "/.history", "/.forward", "/.docker", "/.terraform",
+    "/.claude", "/.cursor", "/.n8n",
 )  # fmt: skip
 
 # Where forges and file shares show files of any name, and folders that are hidden and public.
@@ -94,6 +99,7 @@ _ADMINISTRATION = (
     "/ghost/api/admin", "/webtools/control", "/adminpanel", "/admin-panel", "/admincp",
     "/admin_area", "/controlpanel", "/webadmin", "/siteadmin", "/phpldapadmin", "/pgadmin",
     "/pgadmin4", "/phpmyadmin3", "/php-my-admin", "/phpmyadmin-old", "/phpma", "/sqlweb",
+    "/api/v1/pods",
 )  # fmt: skip
 
 _WEB_SHELLS = frozenset({
@@ -108,7 +114,8 @@ _NAMED_SHELL = re.compile(
     r"(?:^|[^a-z])(?:web|mini|my|php|cmd|perl|asp|jsp|cgi|simple)?shell[^a-z]?"
 )
 _WORDPRESS_SCAN = re.compile(
-    r"/wp-(?:content/(?:plugins|themes)/.{1,200}\.(?:php|txt|md)|\w[\w-]{0,40}\.php)$"
+    r"/wp-(?:content/(?:plugins|themes)/.{1,200}\.(?:txt|md)"
+    r"|(?:content|includes|admin)/.{0,200}\.php|\w[\w-]{0,40}\.php)$"
 )
 _SCRIPTS = frozenset({
     "php", "php3", "php4", "php5", "php7", "php8", "phtml", "phar", "asp", "aspx", "ashx", "jsp",
@@ -192,6 +199,7 @@ def _index() -> dict[str, list[tuple[str, Family, bool]]]:
     index: dict[str, list[tuple[str, Family, bool]]] = {}
     for trails, family, when_absent in (
         (_EXPLOITS, KNOWN_EXPLOIT, False),
+        (_GUESSED_EXPLOITS, KNOWN_EXPLOIT, True),
         (_LEAKS, LEAKED_FILE, False),
         (_GUESSED_LEAKS, LEAKED_FILE, True),
         (_ADMINISTRATION, ABSENT_SOFTWARE, True),

@@ -17,6 +17,7 @@ from tracking.engine.rules import (
 )
 
 FOREVER = "until lifted"
+LONGEST = timedelta(days=36_525)  # a century; the calendar ends before Python's durations do
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _DURATION = re.compile(r"([1-9][0-9]{0,8})([smhdw])", re.ASCII)
@@ -56,6 +57,9 @@ def read_duration(text: str) -> timedelta | None:
     if written is None:
         raise ValueError(f"{shown(text)} is no duration: write it like 15m, 4h, 7d or 2w")
     try:
-        return timedelta(**{_UNITS[written[2]]: int(written[1])})
+        duration = timedelta(**{_UNITS[written[2]]: int(written[1])})
     except OverflowError:
-        raise ValueError(f"{shown(text)} is longer than anybody can wait") from None
+        duration = timedelta.max
+    if duration > LONGEST:
+        raise ValueError(f"{shown(text)} is longer than anybody can wait")
+    return duration

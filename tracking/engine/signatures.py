@@ -35,7 +35,7 @@ from tracking.engine.text import normal_path
 
 LONGEST = 2048  # characters of path and query together; of a longer text both ends are looked at
 LONGEST_HEADER = 1024
-LONGEST_CACHED = 256
+LONGEST_CACHED = 256  # characters: long texts do not come again, and would fill the memory
 NOT_FOUND = frozenset({404, 410})
 
 _ENOUGH = 4  # families in one text: more tell nothing more
@@ -98,10 +98,12 @@ def tags(
     `path` and `query` are as the client sent them, percent escapes included. Of an `exempt`
     visit (one of a signed-in person who searches the log, say) only the agent counts.
     """
-    found = set(_agent(user_agent)) if user_agent else set()
+    found: set[str] = set()
+    if user_agent:
+        found |= (_agent_cached if len(user_agent) <= LONGEST_CACHED else _agent)(user_agent)
     if not exempt:
         if referer:
-            found |= _referer(referer)
+            found |= (_referer_cached if len(referer) <= LONGEST_CACHED else _referer)(referer)
         short = len(path) + len(query) <= LONGEST_CACHED
         target = _target_cached(path, query) if short else _target(path, query)
         found |= target.always
@@ -109,7 +111,7 @@ def tags(
             found |= target.when_absent
         if method == "CONNECT":
             found.add(OPEN_PROXY.name)
-        elif method == "-":
+        elif method == "-" and path not in {"", "-"}:  # browsers open connections they do not use
             found.add(_protocol(path))
     if not found:
         return ()
@@ -135,7 +137,6 @@ def _target(path: str, query: str) -> _Found:
 _target_cached = lru_cache(maxsize=8192)(_target)
 
 
-@lru_cache(maxsize=4096)
 def _agent(agent: str) -> frozenset[str]:
     found = _header(agent)
     if AGENTS.search(agent[:LONGEST_HEADER].lower()):
@@ -143,7 +144,6 @@ def _agent(agent: str) -> frozenset[str]:
     return frozenset(found)
 
 
-@lru_cache(maxsize=4096)
 def _referer(referer: str) -> frozenset[str]:
     """Return what a referer tells.
 
@@ -158,6 +158,10 @@ def _referer(referer: str) -> frozenset[str]:
         _check(text, CHECKS, found)
         return frozenset(found)
     return frozenset(_header(referer))
+
+
+_agent_cached = lru_cache(maxsize=4096)(_agent)
+_referer_cached = lru_cache(maxsize=4096)(_referer)
 
 
 def _header(text: str) -> set[str]:

@@ -46,4 +46,5 @@ AUTHENTICATION_BACKENDS = [
     "django.contrib.auth.backends.ModelBackend",
 ]
 TRACKING_STATE_DIR = BASE_DIR / "tracking"
+TRACKING_TRUSTED_PROXIES = ["127.0.0.1"]
 TRACKING_LIMITS = {"orders": "2/h", "graphql": "5/h", "login_address": "5/h"}

@@ -51,8 +51,8 @@ CODE = (
         CODE_INJECTION,
         "/?x=(system)(ls);",
         ("(system", "[system", "(exec", "(passthru", "[ system", "( system", "'sy", '"sy', "(sy"),
-        r"[(\[] {0,2}(?:system|exec|passthru|shell_exec) {0,2}[)\]](?: {0,2}\[ {0,2}0 {0,2}\])?"
-        r"[ )}]{0,3}\(|['\"(.]sys?['\")]{1,2} ?\. ?['\"(]{1,2}",
+        r"[(\['\"] {0,2}(?:system|exec|passthru|shell_exec) {0,2}[)\]'\"]"
+        r"(?: {0,2}\[ {0,2}0 {0,2}\])?[ )}]{0,3}\(|['\"(.]sys?['\")]{1,2} ?\. ?['\"(]{1,2}",
     ),
     Payload(
         CODE_INJECTION,
@@ -95,7 +95,8 @@ CODE = (
         CODE_INJECTION,
         "/?__proto__[x]=1",
         ("__proto__", "constructor", "child_process", "mainmodule", "process.env", "console."),
-        r"__proto__ ?[\[.:=]|__proto__[\"'\]]|constructor(?:\[.?.?prototype|\.constructor)"
+        r"__proto__ ?[\[.:=]|__proto__[\"'\]]"
+        r"|constructor(?:\[.?.?prototype|\.constructor|\]\[prototype)|[?&]constructor\.prototype"
         r"|child_process['\"].{0,8}[).]|process\.mainmodule|=process\.env$"
         r"|=console\.\w{1,8}(?:\.call)?\(",
     ),

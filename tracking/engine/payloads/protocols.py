@@ -50,13 +50,13 @@ PROTOCOLS = (
         rf"(?:{NAMED}|[=/])(?:gopher|dict|ldaps?|sftp|tftp|netdoc|rmi)://"
         rf"|[=/]jar:(?:https?|file|ftp)|{NAMED}(?:url:)?(?:local_)?file:/{{1,3}}[\w?/$]",
     ),
-    # Where clouds tell a machine its own keys.
+    # Names that resolve inside a cloud only; there a machine is told its own keys.
     Payload(
         REQUEST_FORGERY,
         "/?url=http://169.254.169.254/latest/meta-data/",
-        ("169.254.", "metadata.google", "100.100.100.200"),
+        ("169.254.", "metadata.google", "100.100.100.200", ".internal", ".svc"),
         rf"{NAMED}[^&]{{0,64}}(?:169\.254\.(?:169\.254|170\.2)|metadata\.google\.internal"
-        r"|100\.100\.100\.200)",
+        r"|100\.100\.100\.200|\bdocker\.internal|\.svc\.cluster\.local|kubernetes\.default\.svc)",
     ),
     # A script elsewhere that the application is to include: by address, or cut off with a mark.
     Payload(
@@ -111,7 +111,7 @@ PROTOCOLS = (
     Payload(
         KNOWN_EXPLOIT,
         "/setup.php?todo=syscmd&cmd=ls",
-        ("poller_id", "todo=syscmd", "?--env="),
-        r"poller_id=[^&]{0,16}[;|`$]|todo=syscmd|\?--env=",
+        ("poller_id", "todo=syscmd", "?--env=", "type=rau"),
+        r"poller_id=[^&]{0,16}[;|`$]|todo=syscmd|\?--env=|webresource\.axd\?type=rau",
     ),
 )

@@ -27,9 +27,9 @@ TEMPLATES = (
     Payload(
         TEMPLATE_INJECTION,
         '/?x=${"freemarker.template.utility.Execute"?new()("id")}',
-        ("${", "%{", "#{", "*{", "~{"),
-        r"[$%#*~]\{ {0,2}(?:[#@'\"(~]|t ?\(|java\.|class\.|new |\w{1,40}\?new|pagecontext"
-        r"|facescontext|applicationscope|sessionscope|requestscope|system\(|exec\(|ex\("
+        ("${", "$ {", "%{", "#{", "*{", "~{"),
+        r"\$ \{['\"$]|[$%#*~]\{ {0,2}(?:[#@'\"(~]|t ?\(|java\.|class\.|new |\w{1,40}\?new"
+        r"|pagecontext|facescontext|applicationscope|sessionscope|requestscope|system\(|exec\(|ex\("
         r"|self\.|global\.|process\.)",
     ),
     Payload(
