@@ -23,7 +23,15 @@ from tracking.deliveryadmin import DeliveryAdmin
 from tracking.engine.address import AddressError, IPNetwork, parse_network
 from tracking.engine.verdict import VerdictKind
 from tracking.logpage import PAGE, REFUSED, Asked, Page, Position, find, page
-from tracking.models import AuditEntry, Delivery, LoginAttempt, RequestLog
+from tracking.models import (
+    AuditEntry,
+    Delivery,
+    DetectionRun,
+    LoginAttempt,
+    RequestLog,
+    SuspiciousIP,
+)
+from tracking.suspicionadmin import DetectionRunAdmin, SuspiciousIPAdmin
 from tracking.timebudget import OutOfTime, TimeBudget
 
 _EARLIEST, _LATEST = datetime(1971, 1, 1, tzinfo=UTC), datetime(2999, 1, 1, tzinfo=UTC)
@@ -281,3 +289,5 @@ class RequestLogAdmin(LookedAt):
 
 
 admin.site.register(Delivery, DeliveryAdmin)
+admin.site.register(SuspiciousIP, SuspiciousIPAdmin)
+admin.site.register(DetectionRun, DetectionRunAdmin)

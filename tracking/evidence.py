@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any, NamedTuple
 
-from django.db.models import Count, Q, QuerySet
+from django.db.models import Count, Q
 from django.db.models.expressions import RawSQL
 
 from tracking.automatic import holders
@@ -173,8 +173,9 @@ class Span:
     def colleagues(self) -> frozenset[str]:
         return holders()
 
-    def _minutes(self, width: timedelta) -> QuerySet[RequestLog, dict[str, Any]]:
-        rows = self.rows(width).order_by().annotate(minute=BUCKETS[Interval.MINUTE])
+    def _minutes(self, width: timedelta) -> Any:
+        """A query of keys, minutes of the clock, and the number of requests in each."""
+        rows: Any = self.rows(width).order_by().annotate(minute=BUCKETS[Interval.MINUTE])
         return rows.values("counting_key", "minute").annotate(number=Count("pk"))
 
     def _seen(self, rows: RequestLogQuerySet) -> list[Seen]:

@@ -18,7 +18,7 @@ from tracking.engine.rules import RuleAction, target_of_network
 from tracking.engine.text import printable
 from tracking.guards import Book, check
 from tracking.models import AccessRule, RequestLog, SuspiciousIP
-from tracking.proposals import AlreadyBlockedError, BlockingError, Proposal
+from tracking.proposals import AlreadyBlockedError, BlockingError, Proposal, UnfitError
 
 DETECTION = Actor("detection")
 SAME_INCIDENT = timedelta(hours=24)  # so long a confirmed suspicion takes in what comes after it
@@ -269,7 +269,10 @@ def _announce(row: SuspiciousIP, is_new: bool, was_suggested: bool) -> None:
 
 
 def _block_by_hand(actor: Actor, row: SuspiciousIP, block_for: timedelta) -> AccessRule:
-    expires_at = timezone.now() + block_for
+    try:
+        expires_at = timezone.now() + block_for
+    except OverflowError:
+        raise UnfitError("duration", "Write a shorter time.") from None
     proposal = Proposal(
         target=target_of_network(parse_network(row.target)),
         action=RuleAction.BLOCK,
