@@ -561,11 +561,12 @@ def test_the_worker_delivers_and_one_run_at_a_time(
         tasks.deliver_alerts.call_local()
     assert (len(receiver.got), len(mailbox)) == (0, 0)
     tasks.deliver_alerts.call_local()
+    tasks.mail_alerts.call_local()
     assert (len(receiver.got), len(mailbox)) == (1, 1)
 
 
 def test_one_delivery_is_queued_for_what_happens_together(
-    receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+    receiver: Receiver, mailbox: list[mail.EmailMessage], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     queued: list[float] = []
 
@@ -574,12 +575,13 @@ def test_one_delivery_is_queued_for_what_happens_together(
 
     monkeypatch.setattr(tasks, "_woken_until", 0.0)
     monkeypatch.setattr(tasks.deliver_alerts_now, "schedule", schedule)
+    monkeypatch.setattr(tasks.mail_alerts_now, "schedule", schedule)
     monkeypatch.setattr(time, "monotonic", lambda: 100.0)
     with transaction.atomic():
         block("203.0.113.8")
         assert queued == []
     block("203.0.113.9")
-    assert queued == [1]
+    assert queued == [1, 1]
 
 
 def test_a_queue_that_is_away_stops_no_block(
@@ -695,3 +697,13 @@ def test_a_setting_that_cannot_be_used_is_told_by_its_check(
     assert found == check_id
     assert sentence.startswith(f"TRACKING_ALERT_{name}: ")
     assert SECRET not in sentence
+
+
+def test_no_setting_of_alerts_stands_in_the_way_back_in(
+    settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    block("203.0.113.9")
+    settings.TRACKING_ALERT_WEBHOOKS = ["nonsense"]
+    call_command("unblock", "--all")
+    assert capsys.readouterr().out == "1 block ended\n"
+    assert not AccessRule.objects.live(timezone.now()).exists()
