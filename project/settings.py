@@ -36,6 +36,7 @@ from project.environment import (
     words,
     zone,
 )
+from tracking.engine.endpoints import read_endpoints
 
 os.umask(0o077)  # databases, journals and keys are for this user alone
 
@@ -109,7 +110,7 @@ try:
     TRACKING_REDIS_URL = env.str("REDIS_URL", "", validate=redis_url)
     TRACKING_LIMITS = limit_changes(env)
     TRACKING_ALERT_EMAILS = env.words("ALERT_EMAILS", "", check=mailboxes)
-    TRACKING_ALERT_WEBHOOKS = env.words("ALERT_WEBHOOKS", "", check=webhooks)
+    TRACKING_ALERT_WEBHOOKS = read_endpoints(env.words("ALERT_WEBHOOKS", "", check=webhooks))
     TRACKING_ALERT_INTERVAL = env.span("ALERT_INTERVAL", "15m", longest="7d")
     TRACKING_ALERT_MUTE = env.words("ALERT_MUTE", "", check=event_types)
     TRACKING_ALERT_NETWORKS = env.words(

@@ -31,10 +31,13 @@ from tracking.models import (
     BlockedIP,
     BlockedPlace,
     Delivery,
+    DetectionRun,
     LoginAttempt,
     RequestLog,
+    SuspiciousIP,
 )
 from tracking.ruleadmin import AllowedTargetAdmin, BlockedIPAdmin, BlockedPlaceAdmin
+from tracking.suspicionadmin import DetectionRunAdmin, SuspiciousIPAdmin
 from tracking.timebudget import OutOfTime, TimeBudget
 
 _EARLIEST, _LATEST = datetime(1971, 1, 1, tzinfo=UTC), datetime(2999, 1, 1, tzinfo=UTC)
@@ -295,3 +298,5 @@ admin.site.register(Delivery, DeliveryAdmin)
 admin.site.register(BlockedIP, BlockedIPAdmin)
 admin.site.register(AllowedTarget, AllowedTargetAdmin)
 admin.site.register(BlockedPlace, BlockedPlaceAdmin)
+admin.site.register(SuspiciousIP, SuspiciousIPAdmin)
+admin.site.register(DetectionRun, DetectionRunAdmin)

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from tracking.detection import WATERMARK
-from tracking.models import Counter, DetectionRun, RequestLog
+from tracking.models import WATERMARK, Counter, DetectionRun, RequestLog
 
 EVERY = timedelta(minutes=1)  # tracking.tasks.detect
 LATE = timedelta(minutes=5)

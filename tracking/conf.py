@@ -204,7 +204,7 @@ def _settings_of_detectors(value: object) -> dict[str, dict[str, object]]:
     if not isinstance(value, Mapping) or not all(
         isinstance(one, Mapping) for one in value.values()
     ):
-        raise ValueError(f"{value!r} is not a mapping such as {{'flood': {{'threshold': 200}}}}")
+        raise ValueError(f"{value!r} is not a mapping such as {{'flood': {{'requests': 200}}}}")
     return {str(name): dict(change) for name, change in value.items()}
 
 

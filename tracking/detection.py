@@ -25,11 +25,17 @@ from tracking.detectors import DETECTORS
 from tracking.detectors.detector import Detector, changed, in_every_case
 from tracking.engine.findings import Finding, Mode, Response
 from tracking.evidence import Span
-from tracking.models import Counter, DetectionRun, DetectorMode, RequestLog, RequestLogQuerySet
+from tracking.models import (
+    WATERMARK,
+    Counter,
+    DetectionRun,
+    DetectorMode,
+    RequestLog,
+    RequestLogQuerySet,
+)
 
 logger = logging.getLogger(__name__)
 
-WATERMARK = "detection.watermark"
 LEASE = "detection.lease"
 LEASE_TIME = timedelta(minutes=5)
 MOST_ROWS = 200_000  # that one run looks at; what is more is left to the next

@@ -31,10 +31,12 @@ logger = logging.getLogger(__name__)
 def send(now: datetime) -> int:
     """Mail what is waiting, if it is time; return how many events it was about."""
     configuration = conf.current()
-    newest = _waiting().aggregate(newest=Max("pk"))["newest"]
-    if newest is None or not _turn(now, configuration.alert_interval):
+    if not _waiting().exists() or not _turn(now, configuration.alert_interval):
         return 0
-    told = _waiting().filter(pk__lte=newest)
+    # What is written from here on stands in the next message, not in this one.
+    mark = f"in the message of {now.isoformat()}"
+    _waiting().update(attempts=F("attempts") + 1, last_answer=mark)
+    told = _waiting().filter(last_answer=mark)
     if not configuration.alert_emails:
         told.update(status=Status.DROPPED, finished_at=now, last_answer="nobody is to be told")
         return 0
@@ -45,11 +47,9 @@ def send(now: datetime) -> int:
         _come_back(now, configuration.alert_interval)
         why = printable(f"{type(error).__name__}: {error}", 255)
         logger.error("The e-mail about alerts could not be sent: %s", why)
-        told.update(attempts=F("attempts") + 1, last_answer=why)
+        told.update(last_answer=why)
         return 0
-    return told.update(
-        attempts=F("attempts") + 1, status=Status.SENT, finished_at=now, last_answer="sent"
-    )
+    return told.update(status=Status.SENT, finished_at=now)
 
 
 def mail(subject: str, text: str) -> None:

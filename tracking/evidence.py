@@ -15,18 +15,18 @@ from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any, NamedTuple
 
-from django.db.models import Count, Q, QuerySet
+from django.db.models import Count, Q
 from django.db.models.expressions import RawSQL
 
 from tracking.automatic import holders
 from tracking.engine.address import IPNetwork, parse_network
 from tracking.engine.verdict import VerdictKind
-from tracking.fields import bounds
+from tracking.fields import bounds, joined
 from tracking.models import LIVE, LoginAttempt, RequestLog, RequestLogQuerySet
 from tracking.statistics import BUCKETS, Interval
 
 MOST_ROWS = 20_000  # of one target, or with tags, that one question brings
-UNVERIFIED = "malformed_forwarding"
+UNVERIFIED, UNTRUSTED = "malformed_forwarding", "untrusted_forwarding"
 NOT_FOUND = (404, 410)
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 FEWEST = 4  # requests; whoever sent no more is no detector's business by numbers
@@ -132,6 +132,8 @@ class Span:
         """The requests with tags, by key, in order of time."""
         # The very words of the partial index's condition: a parameter would hide them.
         rows = self.rows(width).filter(~Q(tags=RawSQL("''", ())))
+        # Behind a proxy nobody told of, every row has this one.
+        rows = rows.exclude(tags=joined([UNTRUSTED]))
         found: defaultdict[str, list[Seen]] = defaultdict(list)
         for seen in self._seen(rows.order_by("-at", "-pk"))[::-1]:
             found[seen.key].append(seen)
@@ -171,8 +173,9 @@ class Span:
     def colleagues(self) -> frozenset[str]:
         return holders()
 
-    def _minutes(self, width: timedelta) -> QuerySet[RequestLog, dict[str, Any]]:
-        rows = self.rows(width).order_by().annotate(minute=BUCKETS[Interval.MINUTE])
+    def _minutes(self, width: timedelta) -> Any:
+        """A query of keys, minutes of the clock, and the number of requests in each."""
+        rows: Any = self.rows(width).order_by().annotate(minute=BUCKETS[Interval.MINUTE])
         return rows.values("counting_key", "minute").annotate(number=Count("pk"))
 
     def _seen(self, rows: RequestLogQuerySet) -> list[Seen]:

@@ -17,8 +17,8 @@ from tracking.engine.findings import Finding, Mode, Response, Severity, Standing
 from tracking.engine.rules import RuleAction, target_of_network
 from tracking.engine.text import printable
 from tracking.guards import Book, check
-from tracking.models import AccessRule, RequestLog, SuspiciousIP
-from tracking.proposals import AlreadyBlockedError, BlockingError, Proposal
+from tracking.models import WATERMARK, AccessRule, Counter, RequestLog, SuspiciousIP
+from tracking.proposals import AlreadyBlockedError, BlockingError, Proposal, UnfitError
 
 DETECTION = Actor("detection")
 SAME_INCIDENT = timedelta(hours=24)  # so long a confirmed suspicion takes in what comes after it
@@ -107,7 +107,7 @@ def review(
     Raises SuspiciousIP.DoesNotExist, ReviewError, and BlockingError; then nothing is changed.
     """
     with transaction.atomic():
-        row = SuspiciousIP.objects.select_for_update().get(pk=number)
+        row = _locked(number)
         before = {"status": row.status, "note": row.note}
         if block_for is not None and status in SETTLED:
             raise ReviewError("What is false or does not matter is not to be blocked.")
@@ -151,9 +151,15 @@ def dismiss(actor: Actor, number: int, status: str, note: str | None = None) -> 
         return review(actor, number, status, note)
 
 
+def _locked(number: int) -> SuspiciousIP:
+    """Return a suspicion, locked after what a run locks first, so that none waits in a circle."""
+    Counter.objects.select_for_update().filter(name=WATERMARK).first()
+    return SuspiciousIP.objects.select_for_update().get(pk=number)
+
+
 def _suggestion(number: int) -> SuspiciousIP:
-    """Return a suspicion whose block waits for a person; nobody else decides about it meanwhile."""
-    row = SuspiciousIP.objects.select_for_update().get(pk=number)
+    """Return a suspicion whose block waits for a person. Raises NothingSuggestedError."""
+    row = _locked(number)
     if not row.is_suggested:
         raise NothingSuggestedError("No block of this target waits for a decision (any more).")
     return row
@@ -269,7 +275,10 @@ def _announce(row: SuspiciousIP, is_new: bool, was_suggested: bool) -> None:
 
 
 def _block_by_hand(actor: Actor, row: SuspiciousIP, block_for: timedelta) -> AccessRule:
-    expires_at = timezone.now() + block_for
+    try:
+        expires_at = timezone.now() + block_for
+    except OverflowError:
+        raise UnfitError("duration", "Write a shorter time.") from None
     proposal = Proposal(
         target=target_of_network(parse_network(row.target)),
         action=RuleAction.BLOCK,

@@ -10,7 +10,17 @@ from django.utils import timezone
 from huey import crontab
 from huey.contrib.djhuey import close_db, db_periodic_task, db_task, on_startup
 
-from tracking import alerts, blocklist, detection, digest, drainer, peers, retention, signals
+from tracking import (
+    alerts,
+    blocklist,
+    conf,
+    detection,
+    digest,
+    drainer,
+    peers,
+    retention,
+    signals,
+)
 from tracking.models import Counter
 
 logger = logging.getLogger(__name__)
@@ -65,13 +75,24 @@ def look_at_proxies() -> None:
 
 @db_periodic_task(crontab())
 def deliver_alerts() -> None:
-    """Tell of what nobody has been told of yet, and try again what failed; see tracking.alerts."""
+    """Tell webhooks of what they do not know yet, and try again what failed."""
     _deliver()
+
+
+@db_periodic_task(crontab())
+def mail_alerts() -> None:
+    """Mail what is waiting, if it is time."""
+    digest.send(timezone.now())
 
 
 @db_task()
 def deliver_alerts_now() -> None:
     _deliver()
+
+
+@db_task()
+def mail_alerts_now() -> None:
+    digest.send(timezone.now())
 
 
 @db_periodic_task(crontab(minute="23", hour="3"))
@@ -84,7 +105,10 @@ def wake_for_alerts(**_: object) -> None:
     global _woken_until
     if time.monotonic() >= _woken_until:
         _woken_until = time.monotonic() + 0.5
-        deliver_alerts_now.schedule(delay=1)
+        if conf.current().alert_webhooks:
+            deliver_alerts_now.schedule(delay=1)
+        if conf.current().alert_emails:
+            mail_alerts_now.schedule(delay=1)
 
 
 def wake(key: str, **_: object) -> None:
@@ -104,7 +128,6 @@ def _deliver() -> None:
     # own locks do not end with a process that dies, not with every storage.
     if _delivering.acquire(blocking=False):
         try:
-            digest.send(timezone.now())
             alerts.deliver(timezone.now())
         finally:
             _delivering.release()

@@ -73,7 +73,7 @@ def send(endpoint: Endpoint, event_id: str, body: str, now: datetime) -> Answer:
     deadline = time.monotonic() + TOTAL_SECONDS
     try:
         return _exchange(endpoint, sent, headers, now, deadline)
-    except (OSError, http.client.HTTPException, RefusedError) as error:
+    except (OSError, ValueError, http.client.HTTPException, RefusedError) as error:
         if time.monotonic() >= deadline:
             return Answer(None, f"no answer within {TOTAL_SECONDS:.0f} seconds")
         return Answer(None, printable(f"{type(error).__name__}: {error}", LONGEST_ANSWER))
@@ -202,7 +202,7 @@ def _retry_after(value: str | None, now: datetime) -> timedelta | None:
     else:
         try:
             until = parsedate_to_datetime(text)
-        except ValueError:
+            pause = (until if until.tzinfo else until.replace(tzinfo=UTC)) - now
+        except (ValueError, OverflowError):
             return None
-        pause = (until if until.tzinfo else until.replace(tzinfo=UTC)) - now
     return max(timedelta(0), min(pause, LONGEST_PAUSE))

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import base64
+import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from threading import Event
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
@@ -17,9 +19,9 @@ from schema.scalars import written_time
 from tests.schema.book import change, client_with, rule
 from tests.schema.found import flood, id_of, suggested, suspicion
 from tests.schema.record import NOON, ask, record, refused, row, told
-from tracking import detection
+from tracking import detection, policy
 from tracking.engine.rules import RuleAction
-from tracking.models import AccessRule, AuditEntry, RequestLog
+from tracking.models import AccessRule, AuditEntry, Counter, RequestLog, SuspiciousIP
 
 pytestmark = pytest.mark.django_db
 
@@ -515,3 +517,31 @@ def test_of_two_who_approve_at_once_one_makes_the_block_and_the_other_is_told() 
         answers = list(pool.map(approve, clients))
     assert sorted(answers) == [[], *[["INVALID_INPUT"]] * 3]
     assert AccessRule.objects.count() == AuditEntry.objects.filter(action="review").count() == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_review_waits_for_a_run_that_settles_the_same_and_neither_fails() -> None:
+    now = timezone.now()
+    detection.run(now)
+    found, settling = suspicion(), Event()
+
+    def settle() -> None:
+        try:
+            with transaction.atomic():  # in the order of a run
+                Counter.objects.filter(name=detection.WATERMARK).update(updated_at=now)
+                with policy.changing():
+                    settling.set()
+                    time.sleep(1)
+                SuspiciousIP.objects.filter(pk=found.pk).update(count=9)
+        finally:
+            connection.close()
+
+    client = client_with(*BLOCKS)
+    with ThreadPoolExecutor(1) as pool:
+        run = pool.submit(settle)
+        assert settling.wait(10)
+        asked = {"id": id_of(found), "status": "CONFIRMED", "block": "1h"}
+        assert change(client, "reviewSuspiciousIp", ANSWER, **asked)["errors"] == []
+        run.result()
+    found.refresh_from_db()
+    assert (found.count, found.status) == (9, "CONFIRMED")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 import time
 from collections.abc import Iterator
@@ -13,13 +14,26 @@ from django.contrib.auth import get_user_model
 from django.core import mail
 from django.core.management import CommandError, call_command
 from django.db import DatabaseError, connection, transaction
+from django.db.models import QuerySet
 from django.test import Client
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries, Settings
 from standardwebhooks import Webhook
 
 from tests.tracking.hooks import OTHER_SECRET, SECRET, Receiver, listening
-from tracking import alerts, blocklist, conf, digest, signals, tasks, webhooks
+from tests.tracking.records import HARMLESS
+from tracking import (
+    alerts,
+    blocklist,
+    conf,
+    detection,
+    digest,
+    drainer,
+    journal,
+    signals,
+    tasks,
+    webhooks,
+)
 from tracking.audit import COMMAND_LINE
 from tracking.engine.address import parse_network
 from tracking.engine.endpoints import DELAYS
@@ -217,6 +231,39 @@ def test_requests_cost_no_query_more(
 ) -> None:
     with django_assert_num_queries(0):
         client.get("/nowhere")
+
+
+def flood(address: str, end: datetime) -> None:
+    """Put 700 requests of one address within 24 minutes on record."""
+    for n in range(700):
+        at = (end - timedelta(seconds=2 * n)).isoformat(" ").removesuffix("+00:00")
+        facts = HARMLESS._replace(at=at, address=address, request_id=os.urandom(16).hex())
+        journal.mine().append(facts)
+    drainer.drain()
+
+
+def test_a_flood_is_told_once_however_often_it_is_looked_at(receiver: Receiver) -> None:
+    now = timezone.now()
+    flood("203.0.113.9", now)
+    for minutes in range(3):
+        detection.run(now + timedelta(minutes=minutes))
+    assert sorted(events()) == ["block.created", "suspicion.raised"]
+    rule = AccessRule.objects.get()
+    told = {row.event: data(row) for row in Delivery.objects.all()}
+    assert told["suspicion.raised"]["rule"] == rule.pk
+    assert told["block.created"]["actor"] == "detection"
+
+
+def test_a_suggestion_is_told_once_while_its_flood_goes_on(receiver: Receiver) -> None:
+    now = timezone.now()
+    for hour in range(3):
+        flood("10.0.0.9", now + timedelta(hours=hour))
+        detection.run(now + timedelta(hours=hour))
+    assert sorted(events()) == ["block.suggested", "suspicion.raised"]
+    row = SuspiciousIP.objects.get()
+    assert row.is_suggested
+    told = {row.event: data(row) for row in Delivery.objects.all()}
+    assert told["block.suggested"]["because"] == row.because != ""
 
 
 # -- Webhooks
@@ -438,6 +485,26 @@ def test_what_clients_sent_forges_no_line_of_a_message(
     assert line.endswith(r"path /x\x0a\x0ablock.created: 99\x0a\u202eevil\x1b[31m\x00")
 
 
+def test_what_commits_while_a_message_is_written_stands_in_the_next(
+    mailbox: list[mail.EmailMessage], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    block("203.0.113.8")
+    now, real = soon(), digest.compose
+
+    def slowly(told: QuerySet[Delivery]) -> tuple[str, str]:
+        written = real(told)
+        block("203.0.113.9")
+        # As one that got its number before the others and commits after them.
+        Delivery.objects.filter(pk=Delivery.objects.latest("pk").pk).update(id=-1)
+        return written
+
+    with monkeypatch.context() as patched:
+        patched.setattr(digest, "compose", slowly)
+        assert digest.send(now) == 1
+    assert digest.send(now + timedelta(minutes=15)) == 1
+    assert ["203.0.113.9" in str(message.body) for message in mailbox] == [False, True]
+
+
 def test_two_workers_mail_one_message(mailbox: list[mail.EmailMessage]) -> None:
     block("203.0.113.9")
     start = threading.Barrier(3)
@@ -494,11 +561,12 @@ def test_the_worker_delivers_and_one_run_at_a_time(
         tasks.deliver_alerts.call_local()
     assert (len(receiver.got), len(mailbox)) == (0, 0)
     tasks.deliver_alerts.call_local()
+    tasks.mail_alerts.call_local()
     assert (len(receiver.got), len(mailbox)) == (1, 1)
 
 
 def test_one_delivery_is_queued_for_what_happens_together(
-    receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+    receiver: Receiver, mailbox: list[mail.EmailMessage], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     queued: list[float] = []
 
@@ -507,12 +575,13 @@ def test_one_delivery_is_queued_for_what_happens_together(
 
     monkeypatch.setattr(tasks, "_woken_until", 0.0)
     monkeypatch.setattr(tasks.deliver_alerts_now, "schedule", schedule)
+    monkeypatch.setattr(tasks.mail_alerts_now, "schedule", schedule)
     monkeypatch.setattr(time, "monotonic", lambda: 100.0)
     with transaction.atomic():
         block("203.0.113.8")
         assert queued == []
     block("203.0.113.9")
-    assert queued == [1]
+    assert queued == [1, 1]
 
 
 def test_a_queue_that_is_away_stops_no_block(
@@ -628,3 +697,13 @@ def test_a_setting_that_cannot_be_used_is_told_by_its_check(
     assert found == check_id
     assert sentence.startswith(f"TRACKING_ALERT_{name}: ")
     assert SECRET not in sentence
+
+
+def test_no_setting_of_alerts_stands_in_the_way_back_in(
+    settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    block("203.0.113.9")
+    settings.TRACKING_ALERT_WEBHOOKS = ["nonsense"]
+    call_command("unblock", "--all")
+    assert capsys.readouterr().out == "1 block ended\n"
+    assert not AccessRule.objects.live(timezone.now()).exists()

@@ -18,11 +18,12 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from django.utils import timezone
+from django.views.debug import SafeExceptionReporterFilter
 from pytest_django import Settings
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from tests.tracking.hooks import OTHER_SECRET, SECRET, Receiver, listening
-from tracking import webhooks
+from tracking import conf, webhooks
 from tracking.engine.endpoints import DELAYS, Endpoint, read_endpoints, wait
 from tracking.webhooks import Answer
 
@@ -124,8 +125,10 @@ def test_retry_after_is_read_in_seconds_and_as_a_date(receiver: Receiver) -> Non
         pause = sent(receiver.url()).retry_after
         assert pause is not None
         assert least <= pause.total_seconds() <= most
-    for value in ("soon", "-5", "1e9", "٣", "9" * 5000):
-        receiver.answers(503, Retry_After=value.encode().decode("latin-1"))
+    far = "Mon, 22 Nov 99999999999999999999 10:00:00 GMT"
+    zone = "Mon, 22 Nov 2026 10:00:00 +99999999999999"
+    for value in ("soon", "-5", "1e9", "³", "9" * 5000, far, zone):
+        receiver.answers(503, Retry_After=value)
         assert sent(receiver.url()).retry_after is None
 
 
@@ -296,6 +299,17 @@ def test_neither_path_nor_secret_is_shown_of_an_endpoint() -> None:
     one = endpoint("https://hooks.example.org/services/T0000/sesame")
     assert "sesame" not in repr(one) + one.name
     assert one.name.startswith("hooks.example.org#")
+
+
+def test_a_report_of_an_error_shows_no_secret_of_the_settings(settings: Settings) -> None:
+    text = f"https://hooks.example.org/services/sesame {SECRET}"
+    settings.TRACKING_ALERT_WEBHOOKS = read_endpoints([text])
+    assert conf.current().alert_webhooks == read_endpoints([text])
+    shown = str(SafeExceptionReporterFilter().get_safe_settings())
+    assert "TRACKING_ALERT_WEBHOOKS" in shown
+    assert "sesame" not in shown
+    assert SECRET not in shown
+    assert str(conf.current().alert_webhooks[0].keys[0]) not in shown
 
 
 def test_waits_grow_to_days_and_end() -> None:

@@ -67,6 +67,8 @@ class Endpoint:
 def read_endpoints(value: object) -> tuple[Endpoint, ...]:
     """Return the endpoints of a list of texts, each a URL and one or more secrets, with spaces.
 
+    Endpoints in the list stay as they are: reports of errors show settings, but not these.
+
     Raises ValueError with a sentence that repeats neither path nor secret.
     """
     if isinstance(value, str) or not isinstance(value, Iterable):
@@ -74,7 +76,7 @@ def read_endpoints(value: object) -> tuple[Endpoint, ...]:
     endpoints = []
     for number, text in enumerate(value, 1):
         try:
-            endpoints.append(_endpoint(str(text)))
+            endpoints.append(text if isinstance(text, Endpoint) else _endpoint(str(text)))
         except ValueError as error:
             raise ValueError(f"webhook {number}: {error}") from None
     if len({endpoint.url for endpoint in endpoints}) < len(endpoints):

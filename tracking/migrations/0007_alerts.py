@@ -28,7 +28,7 @@ class Migration(migrations.Migration):
             options={
                 'verbose_name': 'alert',
                 'default_permissions': ('view',),
-                'indexes': [models.Index(fields=['at', 'id'], name='delivery_at'), models.Index(condition=models.Q(('status', 'PENDING')), fields=['endpoint', 'next_attempt_at'], name='delivery_due')],
+                'indexes': [models.Index(fields=['at', 'id'], name='delivery_at'), models.Index(fields=['endpoint', 'status', 'next_attempt_at'], name='delivery_due')],
                 'constraints': [models.UniqueConstraint(fields=('event_id', 'endpoint'), name='delivery_once')],
             },
         ),

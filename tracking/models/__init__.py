@@ -2,7 +2,7 @@
 
 from tracking.models.alerts import Delivery
 from tracking.models.people import AuditEntry, LoginAttempt, LoginAttemptQuerySet
-from tracking.models.positions import Counter, ReadPosition
+from tracking.models.positions import WATERMARK, Counter, ReadPosition
 from tracking.models.requests import LIVE, RequestLog, RequestLogQuerySet
 from tracking.models.rules import (
     RULES_VERSION,
@@ -22,6 +22,7 @@ from tracking.models.suspicions import (
 __all__ = [
     "LIVE",
     "RULES_VERSION",
+    "WATERMARK",
     "AccessRule",
     "AccessRuleQuerySet",
     "AllowedTarget",

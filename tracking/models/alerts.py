@@ -34,11 +34,7 @@ class Delivery(models.Model):
         default_permissions = ("view",)
         indexes = [
             models.Index(fields=["at", "id"], name="delivery_at"),
-            models.Index(
-                fields=["endpoint", "next_attempt_at"],
-                condition=models.Q(status="PENDING"),
-                name="delivery_due",
-            ),
+            models.Index(fields=["endpoint", "status", "next_attempt_at"], name="delivery_due"),
         ]
         constraints = [
             models.UniqueConstraint(fields=["event_id", "endpoint"], name="delivery_once")

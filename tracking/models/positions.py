@@ -41,4 +41,6 @@ class Counter(models.Model):
         return f"{self.name} = {self.value}"
 
 
-RULES_VERSION = "rules.version"  # the counter that every change of the rules raises, and so locks
+# The counter with the number of the last row that detection has looked at. Whoever puts findings
+# into suspicions, or reviews one, locks it first.
+WATERMARK = "detection.watermark"
