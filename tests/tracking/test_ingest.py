@@ -263,7 +263,7 @@ def test_memory_does_not_grow_with_the_log(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     log = tmp_path / "big.log"
-    log.write_bytes(lines(0, 60_000))
+    log.write_bytes(lines(0, 20_000))
     tracemalloc.start()
     told(log, capsys=capsys)
     peak = tracemalloc.get_traced_memory()[1]
