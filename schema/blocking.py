@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from itertools import repeat
 from typing import Annotated
 
@@ -15,6 +16,7 @@ from schema.changes import (
     BlockInput,
     BlockPayload,
     LiftPayload,
+    RefusalInput,
     RuleInput,
     blocked,
     lifted,
@@ -88,12 +90,9 @@ class DisallowIpPayload(LiftPayload):
 
 
 @strawberry.input(description="Which addresses are to be refused, all for as long and as one does.")
-class BlockIpsInput(RuleInput):
+class BlockIpsInput(RefusalInput):
     addresses: list[str] = strawberry.field(
         description=f"The addresses and networks, at most {MOST}, each written as for IPNetwork."
-    )
-    observed: bool = strawberry.field(
-        default=False, description="Refuse nothing, and only record what would be refused."
     )
 
 
@@ -224,7 +223,9 @@ class BlockingMutations:
             return BlockIpsPayload(errors=[wrong])
 
         def block(targets: Sequence[Target]) -> Iterator[Outcome]:
-            proposals = [proposed(input, target, RuleAction.BLOCK) for target in targets]
+            one = proposed(input, targets[0], RuleAction.BLOCK)
+            # All end at one moment, so that an address is known to lie in a network of the list.
+            proposals = [replace(one, target=target) for target in targets]
             made = blocklist.block_many(actor(info), proposals)
             return zip(made, proposals, strict=True)
 

@@ -51,10 +51,14 @@ class RuleInput:
 
 
 @strawberry.input
-class BlockInput(RuleInput):
+class RefusalInput(RuleInput):
     observed: bool = strawberry.field(
         default=False, description="Refuse nothing, and only record what would be refused."
     )
+
+
+@strawberry.input
+class BlockInput(RefusalInput):
     dry_run: bool = strawberry.field(
         default=False,
         description="Change nothing: answer what would be wrong, and whom the rule would have hit"
@@ -127,7 +131,7 @@ def proposed(asked: RuleInput, target: Target, action: RuleAction) -> Proposal:
         action=action,
         expires_at=None if duration is None else timezone.now() + duration,
         reason=asked.reason,
-        observed=isinstance(asked, BlockInput) and asked.observed,
+        observed=isinstance(asked, RefusalInput) and asked.observed,
         path=stated(asked.path) or "",
         methods=tuple(stated(asked.methods) or ()),
         force=asked.force,

@@ -29,7 +29,8 @@ class TooWideError(UserError):
 
 @strawberry.type(description="The target is blocked as it is.")
 class AlreadyBlockedError(UserError):
-    rule: AccessRule = strawberry.field(description="The rule that blocks it.")
+    # Nullable like that of NotBlockedError: else no selection could hold both fields.
+    rule: AccessRule | None = strawberry.field(description="The rule that blocks it.")
 
 
 @strawberry.type(description="There is no block on exactly this target.")

@@ -19,14 +19,9 @@ from tracking import audit, policy, signals
 from tracking.audit import Actor
 from tracking.engine.rules import ANY_COUNTRY, RuleAction, RuleKind, Target
 from tracking.engine.text import printable
-from tracking.guards import Book, check, check_extension, target_of
+from tracking.guards import Book, check, check_extension, check_lift, target_of
 from tracking.models import AccessRule, AuditEntry
-from tracking.proposals import (
-    BlockingError,
-    NotBlockedError,
-    Proposal,
-    WouldLockOutError,
-)
+from tracking.proposals import BlockingError, NotBlockedError, Proposal
 
 MOST_AT_ONCE = 1000
 Outcome = AccessRule | BlockingError
@@ -98,33 +93,33 @@ def allow_only(actor: Actor, countries: Sequence[Target], reason: str = "") -> l
     """
     anywhere = Target(RuleKind.COUNTRY, ANY_COUNTRY)
     with _book(actor, [*countries, anywhere]) as (book, version):
-        live = AccessRule.objects.live(book.now).filter(kind=RuleKind.COUNTRY, observed=False)
         wanted = {target.text for target in countries}
-        plain = live.filter(action=RuleAction.ALLOW, path="", methods="")
-        kept = {row.target: row for row in plain}
+        live = AccessRule.objects.live(book.now).filter(kind=RuleKind.COUNTRY)
+        plain = live.filter(observed=False, path="", methods="")
+        kept = {row.target: row for row in plain.filter(action=RuleAction.ALLOW)}
         for target in countries:
             if target.text not in kept:
                 proposal = Proposal(target=target, action=RuleAction.ALLOW, reason=reason)
                 kept[target.text] = _add(book, version, proposal)
         others = [row for text, row in kept.items() if text not in wanted]
         allowed = [kept[text] for text in sorted(wanted)]
-        everywhere = live.filter(target=ANY_COUNTRY, action=RuleAction.BLOCK, path="", methods="")
-        closed = everywhere.first()
+        everywhere = plain.filter(target=ANY_COUNTRY, action=RuleAction.BLOCK)
         if not countries:
-            for row in (*others, *everywhere):
-                _end(book, version, row, reason)
+            _lift_safely(book, version, [*others, *everywhere], reason)
             return []
-        if closed is None:
-            proposal = Proposal(target=anywhere, action=RuleAction.BLOCK, reason=reason)
-            closed = _add(book, version, proposal)
+        closing = Proposal(target=anywhere, action=RuleAction.BLOCK, reason=reason)
+        rows = [*allowed, everywhere.first() or _add(book, version, closing)]
+        for row in rows:
+            if row.expires_at is not None:
+                _set_end(book, version, row, None, reason)
         _lift_safely(book, version, others, reason)
-        return [*allowed, closed]
+        return rows
 
 
 def lift(actor: Actor, target: Target, action: RuleAction, reason: str = "") -> AccessRule:
     """End every rule of this action on exactly this target, and return the newest of them.
 
-    Raises NotBlockedError when there is none, and WouldLockOutError.
+    Raises NotBlockedError when there is none, and what check_lift raises.
     """
     with _book(actor, [target]) as (book, version):
         return _lift(book, version, target, action, reason)
@@ -144,7 +139,7 @@ def lift_many(
 def lift_rules(actor: Actor, numbers: Sequence[int], reason: str = "") -> list[AccessRule]:
     """End rules by their numbers; those that are over already are left alone.
 
-    Raises WouldLockOutError, and then nothing is changed.
+    Raises what check_lift does, and then nothing is changed.
     """
     with _book(actor, []) as (book, version):
         rows = list(AccessRule.objects.live(book.now).filter(pk__in=numbers))
@@ -178,12 +173,7 @@ def extend(actor: Actor, number: int, expires_at: datetime | None, reason: str =
         row = AccessRule.objects.live(now).filter(pk=number).first()
         if row is None:
             raise NotBlockedError("This rule is over: make it anew.")
-        check_extension(Book(actor, [target_of(row)], now), row, expires_at)
-        before = audit.facts(row)
-        row.expires_at, row.version = expires_at, version
-        row.save(update_fields=["expires_at", "version"])
-        after = audit.facts(row)
-        audit.record(actor, "extend_rule", row.target, reason=reason, before=before, after=after)
+        _set_end(Book(actor, [target_of(row)], now), version, row, expires_at, reason)
         return row
 
 
@@ -265,9 +255,7 @@ def _lift(book: Book, version: int, target: Target, action: RuleAction, reason: 
 
 
 def _lift_safely(book: Book, version: int, rows: Sequence[AccessRule], reason: str) -> None:
-    lets_in = [row for row in rows if row.action == RuleAction.ALLOW]
-    if lets_in and book.actor.address is not None and book.locks_out(without=rows):
-        raise WouldLockOutError(book.actor.address)
+    check_lift(book, rows)
     for row in rows:
         _end(book, version, row, reason)
 
@@ -279,6 +267,19 @@ def _end(book: Book, version: int, row: AccessRule, reason: str) -> None:
     verb = "unblock" if row.action == RuleAction.BLOCK else "disallow"
     audit.record(book.actor, verb, row.target, reason=reason, before=before)
     book.changed.append(row)
+
+
+def _set_end(
+    book: Book, version: int, row: AccessRule, expires_at: datetime | None, reason: str
+) -> None:
+    check_extension(book, row, expires_at)
+    before = audit.facts(row)
+    row.expires_at, row.version = expires_at, version
+    row.save(update_fields=["expires_at", "version"])
+    book.add([row])
+    audit.record(
+        book.actor, "extend_rule", row.target, reason=reason, before=before, after=audit.facts(row)
+    )
 
 
 def _outranks(row: AccessRule, rule: AccessRule) -> bool:

@@ -24,7 +24,7 @@ from tracking.engine.address import (
     parse_network,
     scope_of,
 )
-from tracking.engine.place import NOWHERE, Place
+from tracking.engine.place import Place
 from tracking.engine.rules import (
     ANY_COUNTRY,
     Rule,
@@ -38,6 +38,7 @@ from tracking.models import AccessRule
 from tracking.proposals import (
     AlreadyAllowedError,
     AlreadyBlockedError,
+    BlockingError,
     Proposal,
     ProtectedTargetError,
     TooWideError,
@@ -62,8 +63,9 @@ class Book:
     def __init__(self, actor: Actor, targets: Sequence[Target], now: datetime) -> None:
         self.actor, self.now = actor, now
         self.changed: list[AccessRule] = []  # rules made and ended, for who tells of them
-        self.place = geo.locate(actor.address) if actor.address is not None else NOWHERE
-        self.protected = tuple(_protected(actor))
+        own = [] if actor.address is None else [network_of(actor.address, 128)]
+        protected = (*own, *NEVER, *conf.current().trusted_proxies)
+        self.protected = {network: geo.locate(network[0]) for network in protected}
         self._rules: dict[int, AccessRule] = {}
         self._set = RuleSet(unknown_is_any=conf.current().unknown_country == "any")
         self.add(self._wanted(AccessRule.objects.live(now), targets))
@@ -81,20 +83,25 @@ class Book:
         if network is None:
             return [row for row in self._rules.values() if row.target == target.text]
         found = [self._rules[rule.id] for rule in self._set.matching(network[0])]
-        return [row for row in found if (row.prefix or 0) <= network.prefixlen]
+        return [row for row in found if row.prefix is not None and row.prefix <= network.prefixlen]
 
-    def locks_out(self, without: Iterable[AccessRule]) -> bool:
-        """Tell whether the actor would be refused if these rules were lifted."""
-        if self.actor.address is None:
-            return False
+    def exposed(self, without: Iterable[AccessRule]) -> Iterator[IPNetwork]:
+        """Yield what may never be blocked, and would be if these rules were lifted."""
         lifted = {row.pk for row in without}
-        for rule in self._set.matching(self.actor.address, self.place):
-            row = self._rules[rule.id]
-            if row.pk in lifted or row.observed or not row.is_live(self.now):
+        for network, place in self.protected.items():
+            found = [self._rules[rule.id] for rule in self._set.matching(network[0], place)]
+            rest = [row for row in found if row.pk not in lifted]
+            if len(rest) < len(found) and self._refuses(rest):
+                yield network
+
+    def _refuses(self, rows: Iterable[AccessRule]) -> bool:
+        """Tell whether rules, the deciding one first, refuse anything of whom they match."""
+        for row in rows:
+            if row.observed or not row.is_live(self.now):
                 continue
             if row.action == RuleAction.BLOCK:
                 return True
-            if _is_plain(row):
+            if is_plain(row):
                 return False
         return False
 
@@ -107,8 +114,9 @@ class Book:
         about = {target.text for target in (*targets, *map(target_of_network, self.protected))}
         for network in (*networks, *self.protected):
             about |= {target_of_network(wider).text for wider in holding(network)}
-        places = {ANY_COUNTRY, self.place.country or "", f"AS{self.place.asn}"}
-        return live.filter(target__in=about | places)
+        about |= {place.country or ANY_COUNTRY for place in self.protected.values()}
+        about |= {ANY_COUNTRY, *(f"AS{place.asn}" for place in self.protected.values())}
+        return live.filter(target__in=about)
 
 
 def check(book: Book, proposal: Proposal) -> None:
@@ -140,9 +148,18 @@ def check_extension(book: Book, row: AccessRule, expires_at: datetime | None) ->
         )
         _check_width(book, longer)
         _check_protected(book, longer)
-    elif not _lasts(expires_at, row.expires_at) and book.locks_out(without=[row]):
-        assert book.actor.address is not None  # noqa: S101 - nobody else can be locked out
-        raise WouldLockOutError(book.actor.address)
+    elif not _lasts(expires_at, row.expires_at):
+        check_lift(book, [row])
+
+
+def check_lift(book: Book, rows: Sequence[AccessRule]) -> None:
+    """Return when rules may end, all together. Raises BlockingError.
+
+    Who lifts what he put in front of a block does what that block alone was not allowed to.
+    """
+    allowing = [row for row in rows if row.action == RuleAction.ALLOW]
+    for network in book.exposed(without=rows) if allowing else ():
+        raise _never(book, network)
 
 
 def _check_width(book: Book, proposal: Proposal) -> None:
@@ -151,10 +168,14 @@ def _check_width(book: Book, proposal: Proposal) -> None:
         if network.prefixlen >= WIDEST[network.version]:
             return
         wide = f"{network} is wider than /{WIDEST[network.version]}"
-    elif proposal.target.text == ANY_COUNTRY and not _allows_a_country(book, proposal):
-        wide = "No country is allowed: this would refuse all"
-    else:
+    elif proposal.target.text != ANY_COUNTRY:
         return
+    elif proposal.action is RuleAction.ALLOW:
+        wide = "This would let in every country"
+    elif _allows_a_country(book.now):
+        return
+    else:
+        wide = "No country is allowed: this would refuse all"
     if not (proposal.force and book.actor.is_superuser):
         raise TooWideError(f"{wide}. A superuser may do this with force.")
 
@@ -162,35 +183,36 @@ def _check_width(book: Book, proposal: Proposal) -> None:
 def _check_protected(book: Book, proposal: Proposal) -> None:
     target = proposal.target
     for row in book.covering(target):
-        if row.action == RuleAction.ALLOW and _is_plain(row):
+        if row.action == RuleAction.ALLOW and is_plain(row):
             raise ProtectedTargetError(f"{row.target} is allowed: disallow it first.")
     if target.network is None:
-        _check_protected_places(book, target)
+        _check_protected_places(book, proposal)
         return
     for network in book.protected:
-        if _overlap(network, target.network) and not _is_shielded(book, network, proposal):
-            if book.actor.address is not None and network == network_of(book.actor.address, 128):
-                raise WouldLockOutError(book.actor.address)
-            raise ProtectedTargetError(
-                f"{network} may never be blocked: it is loopback, a trusted proxy or unknown."
-            )
+        meets = network.version == target.network.version and network.overlaps(target.network)
+        if meets and not _is_shielded(book, network, proposal):
+            raise _never(book, network)
 
 
-def _check_protected_places(book: Book, target: Target) -> None:
-    for network in book.protected:
-        address = network[0]
-        place = geo.locate(address)
-        if not _is_there(target, address, place) or _is_let_in(book, network, target):
-            continue
-        if address == book.actor.address:
-            raise WouldLockOutError(address)
-        raise ProtectedTargetError(f"{network} is there, and may never be blocked.")
+def _check_protected_places(book: Book, proposal: Proposal) -> None:
+    for network, place in book.protected.items():
+        is_there = _is_there(proposal.target, network[0], place)
+        if is_there and not _is_shielded(book, network, proposal):
+            raise _never(book, network)
+
+
+def _never(book: Book, network: IPNetwork) -> BlockingError:
+    """Return why what is protected cannot be blocked."""
+    if book.actor.address is not None and network == network_of(book.actor.address, 128):
+        return WouldLockOutError(book.actor.address)
+    why = f"{network} may never be blocked: it is loopback, a trusted proxy or unknown."
+    return ProtectedTargetError(why)
 
 
 def _check_covered(book: Book, proposal: Proposal) -> None:
     """Refuse a rule that would change nothing, because a wider one does the same for as long."""
     for row in book.covering(proposal.target):
-        if not _is_plain(row):
+        if not is_plain(row):
             continue
         if row.action == RuleAction.BLOCK and _lasts(row.expires_at, proposal.expires_at):
             raise AlreadyBlockedError(row)
@@ -198,14 +220,18 @@ def _check_covered(book: Book, proposal: Proposal) -> None:
 
 
 def _is_shielded(book: Book, network: IPNetwork, proposal: Proposal) -> bool:
-    """Tell whether a narrower rule lets a protected network in as long as the block lasts."""
-    target = proposal.target.network
-    return target is not None and any(
+    """Tell whether a more specific rule lets a protected network in as long as the block lasts."""
+    target = proposal.target
+    rows = book.covering(target_of_network(network))
+    if target.network is not None:
+        rows = [row for row in rows if (row.prefix or 0) > target.network.prefixlen]
+    elif target.text == ANY_COUNTRY and (country := book.protected[network].country):
+        rows += book.covering(Target(RuleKind.COUNTRY, country))
+    return any(
         row.action == RuleAction.ALLOW
-        and _is_plain(row)
-        and (row.prefix or 0) > target.prefixlen
+        and is_plain(row)
         and _lasts(row.expires_at, proposal.expires_at)
-        for row in book.covering(target_of_network(network))
+        for row in rows
     )
 
 
@@ -216,30 +242,9 @@ def _is_there(target: Target, address: IPAddress, place: Place) -> bool:
     return target.covers(address, place)
 
 
-def _is_let_in(book: Book, network: IPNetwork, target: Target) -> bool:
-    """Tell whether a more specific rule than one on a country or ASN lets a network in."""
-    rows = book.covering(target_of_network(network))
-    if target.text == ANY_COUNTRY and (country := geo.locate(network[0]).country):
-        rows += book.covering(Target(RuleKind.COUNTRY, country))
-    return any(row.action == RuleAction.ALLOW and _is_plain(row) for row in rows)
-
-
-def _allows_a_country(book: Book, proposal: Proposal) -> bool:
-    if proposal.action is RuleAction.ALLOW:
-        return False
-    live = AccessRule.objects.live(book.now).filter(kind=RuleKind.COUNTRY)
-    return live.filter(action=RuleAction.ALLOW).exclude(target=ANY_COUNTRY).exists()
-
-
-def _protected(actor: Actor) -> Iterator[IPNetwork]:
-    if actor.address is not None:
-        yield network_of(actor.address, 128)
-    yield from NEVER
-    yield from conf.current().trusted_proxies
-
-
-def _overlap(one: IPNetwork, other: IPNetwork) -> bool:
-    return one.version == other.version and one.overlaps(other)
+def _allows_a_country(now: datetime) -> bool:
+    live = AccessRule.objects.live(now).filter(kind=RuleKind.COUNTRY, action=RuleAction.ALLOW)
+    return any(is_plain(row) for row in live.exclude(target=ANY_COUNTRY))
 
 
 def target_of(row: AccessRule) -> Target:
@@ -248,7 +253,7 @@ def target_of(row: AccessRule) -> Target:
     return Target(RuleKind(row.kind), row.target, network)
 
 
-def _is_plain(row: AccessRule) -> bool:
+def is_plain(row: AccessRule) -> bool:
     """Tell whether a rule decides, and for every path and method."""
     return not (row.observed or row.path or row.methods)
 

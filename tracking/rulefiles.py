@@ -17,6 +17,7 @@ from tracking.engine.address import parse_network, shown
 from tracking.engine.firewalls import WRITERS
 from tracking.engine.rules import RuleAction
 from tracking.engine.ruletext import read_target
+from tracking.guards import is_plain
 from tracking.models import AccessRule
 from tracking.proposals import Proposal
 
@@ -97,11 +98,6 @@ def write(
         if rule.prefix is not None
     ]
     return WRITERS[file_format](networks, action)
-
-
-def is_plain(rule: AccessRule) -> bool:
-    """Tell whether a rule decides, and for every path and method."""
-    return not (rule.observed or rule.path or rule.methods)
 
 
 def told(rule: AccessRule) -> dict[str, Any]:

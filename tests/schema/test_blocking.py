@@ -21,7 +21,7 @@ ERRORS = (
     "errors { __typename code message path"
     " ... on WouldLockOutError { address } ... on TooWideError { recentAddresses }"
     " ... on AlreadyBlockedError { rule { target } }"
-    " ... on NotBlockedError { wider: rule { target } } }"
+    " ... on NotBlockedError { rule { target } } }"
 )
 RULE = "rule { target kind action observed path methods reason origin createdBy expiresAt active }"
 BOTH = f"{RULE} {ERRORS}"
@@ -211,9 +211,9 @@ def test_lifting_takes_the_exact_target_and_names_a_wider_one() -> None:
     client = operator()
     error = error_of(change(client, "unblockIp", BOTH, address="198.51.100.7"))
     assert (error["__typename"], error["code"]) == ("NotBlockedError", "NOT_BLOCKED")
-    assert error["wider"] == {"target": "198.51.100.0/24"}
+    assert error["rule"] == {"target": "198.51.100.0/24"}
     error = error_of(change(client, "unblockIp", BOTH, address="203.0.113.7"))
-    assert (error["code"], error["wider"]) == ("NOT_BLOCKED", None)
+    assert (error["code"], error["rule"]) == ("NOT_BLOCKED", None)
     payload = change(client, "unblockIp", BOTH, address="198.51.100.0/24", reason="over")
     assert (payload["rule"]["active"], payload["errors"]) == (False, [])
     assert AuditEntry.objects.filter(action="unblock", reason="over").count() == 1
@@ -343,6 +343,20 @@ def test_many_are_blocked_each_for_itself_and_answered_in_order() -> None:
     nothing = ["NOT_BLOCKED"]
     assert codes == [[], ["INVALID_INPUT"], nothing, nothing, [], nothing]
     assert live() == set()
+
+
+def test_many_may_be_observed_and_about_a_path() -> None:
+    selection = f"results {{ rule {{ observed path }} }} {ERRORS}"
+    more = {"observed": True, "path": "/shop/"}
+    made = change(operator(), "blockIps", selection, addresses=["198.51.100.7"], **more)
+    assert made["results"] == [{"rule": more}]
+
+
+def test_an_address_inside_a_network_of_the_same_list_is_blocked_by_that() -> None:
+    asked = {"addresses": ["198.51.100.0/24", "198.51.100.7"], "duration": "1h"}
+    made = change(operator(), "blockIps", f"results {{ errors {{ code }} }} {ERRORS}", **asked)
+    codes = [[error["code"] for error in result["errors"]] for result in made["results"]]
+    assert codes == [[], ["ALREADY_BLOCKED"]]
 
 
 def test_a_thousand_fit_in_one_request_and_one_more_changes_nothing() -> None:

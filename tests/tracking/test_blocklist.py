@@ -160,6 +160,25 @@ def test_only_these_countries_and_then_all_again(places: None) -> None:
     assert not live.all().exists()
 
 
+def test_only_these_countries_holds_though_they_were_allowed_for_a_while(places: None) -> None:
+    for text, action in (("GB", ALLOW), ("*", BLOCK)):
+        soon = timezone.now() + timedelta(hours=1)
+        proposal = Proposal(target=read_target(text), action=action, expires_at=soon)
+        (blocklist.allow if action is ALLOW else blocklist.block)(COMMAND_LINE, proposal)
+    rows = blocklist.allow_only(LONDON, [read_target("GB")])
+    assert [(row.target, row.expires_at) for row in rows] == [("GB", None), ("*", None)]
+    assert AuditEntry.objects.filter(action="extend_rule").count() == 2
+
+
+def test_every_country_again_is_not_where_that_locks_out_who_asks(places: None) -> None:
+    gb = read_target("GB")
+    blocklist.block(COMMAND_LINE, Proposal(target=gb, action=BLOCK))
+    assert blocklist.allow_only(LONDON, [gb])
+    with pytest.raises(WouldLockOutError):
+        blocklist.allow_only(LONDON, [])
+    assert AccessRule.objects.live(timezone.now()).count() == 3
+
+
 def test_everything_that_blocks_can_be_lifted_with_one_call() -> None:
     for text in ("203.0.113.7", "DE", "AS64496", "192.0.2.0/24"):
         block(text)

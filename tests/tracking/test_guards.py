@@ -289,3 +289,61 @@ def test_where_an_unknown_country_is_any_nobody_unknown_locks_himself_out(
         block("*", unknown, force=True)
     settings.TRACKING_UNKNOWN_COUNTRY = "exempt"
     assert blocklist.allow_only(unknown, [read_target("GB")])
+
+
+def test_a_country_is_blocked_around_the_caller_only_behind_a_rule_that_lasts_as_long(
+    places: None,
+) -> None:
+    allow("81.2.69.142", LONDON, expires_at=soon(hours=1))
+    with pytest.raises(WouldLockOutError):
+        block("GB", LONDON)
+    with pytest.raises(WouldLockOutError):
+        block("AS20712", LONDON, expires_at=soon(hours=2))
+    assert block("GB", LONDON, expires_at=soon(minutes=30))
+
+
+def test_what_is_allowed_before_loopback_and_proxies_stays_while_they_would_be_blocked(
+    settings: Settings,
+) -> None:
+    settings.TRACKING_TRUSTED_PROXIES = ["192.0.2.0/28"]
+    for text in ("198.51.100.10", "127.0.0.0/8", "0.0.0.0", "192.0.2.0/24", "203.0.113.9"):
+        allow(text, COMMAND_LINE)
+    block("0.0.0.0/0", ROOT, force=True)
+    for text in ("127.0.0.0/8", "0.0.0.0", "192.0.2.0/24"):
+        for actor in (ROOT, COMMAND_LINE):
+            with pytest.raises(ProtectedTargetError):
+                blocklist.lift(actor, read_target(text), ALLOW)
+    assert blocklist.lift(ROOT, read_target("203.0.113.9"), ALLOW)
+
+
+def test_who_may_not_see_a_part_of_the_site_lifts_what_has_nothing_to_do_with_it(
+    places: None,
+) -> None:
+    block("GB", COMMAND_LINE, path="/shop/")
+    allow("203.0.113.9", LONDON)
+    assert blocklist.lift(LONDON, read_target("203.0.113.9"), ALLOW)
+
+
+def test_where_an_unknown_country_is_any_networks_are_none_of_the_countries(
+    settings: Settings,
+) -> None:
+    settings.TRACKING_UNKNOWN_COUNTRY = "any"
+    allow("GB", COMMAND_LINE)
+    block("*", COMMAND_LINE)
+    assert block("9.9.9.9")
+    assert allow("9.9.9.0/24")
+
+
+def test_what_lets_everybody_in_takes_force_and_says_so() -> None:
+    with pytest.raises(TooWideError, match="let in every country"):
+        allow("*", ROOT)
+    assert allow("*", ROOT, force=True)
+
+
+@pytest.mark.parametrize("more", [{"observed": True}, {"path": "/shop/"}, {"methods": ("GET",)}])
+def test_a_country_that_is_only_let_in_somewhere_is_not_one_that_is_left(
+    more: dict[str, object],
+) -> None:
+    allow("GB", **more)
+    with pytest.raises(TooWideError):
+        block("*")

@@ -497,3 +497,13 @@ def test_a_list_is_exported_without_formulas(operator: Client) -> None:
     lines = b"".join(response).decode().splitlines()  # type: ignore[arg-type]
     assert len(lines) == 2
     assert "\"'=HYPERLINK(" in lines[1]
+
+
+@pytest.mark.parametrize(
+    ("url", "target"), [(BLOCKED, "de"), (BLOCKED, "AS64496"), (PLACES, "192.0.2.0/24")]
+)
+def test_a_list_makes_no_rule_that_it_would_not_show(
+    operator: Client, url: str, target: str
+) -> None:
+    assert "is for another list" in add(operator, url, target=target)
+    assert not AccessRule.objects.exists()

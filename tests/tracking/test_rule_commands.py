@@ -106,7 +106,7 @@ def test_what_cannot_be_blocked_is_told_and_the_rest_is_blocked(settings: Settin
     assert len(told) == len(dangerous)
     for line, said in zip(told, dangerous.values(), strict=True):
         assert said in line
-    assert "14 of 16 not blocked" in str(error)
+    assert "14 of 16 left as they were" in str(error)
     assert error.returncode == 1
 
 
@@ -144,7 +144,7 @@ def test_unblock_ends_what_it_names_and_tells_of_the_rest() -> None:
     assert out == "198.51.100.1 unblocked\n"
     assert "192.0.2.7 is not blocked by itself, but by 192.0.2.0/24" in err
     assert "203.0.113.1 is not blocked" in err
-    assert "3 of 4 not unblocked" in str(error)
+    assert "3 of 4 left as they were" in str(error)
     assert live() == {"192.0.2.0/24"}
     assert AccessRule.objects.count() == 2
 
@@ -391,3 +391,12 @@ def test_a_rule_that_has_expired_makes_room_for_the_same_again() -> None:
     ended, again = AccessRule.objects.order_by("pk")
     assert ended.ended_at == ended.expires_at
     assert again.ended_at is None
+
+
+@pytest.mark.parametrize("name", ["block", "unblock", "allow"])
+def test_the_help_names_what_targets_may_be(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        call_command(name, "--help")
+    told = " ".join(capsys.readouterr().out.split())
+    assert "targets are countries" in told
+    assert "targets are numbers of autonomous systems" in told

@@ -20,13 +20,12 @@ from tracking.proposals import BlockingError, Proposal
 def add_targets(parser: ArgumentParser, number: str) -> None:
     parser.add_argument("targets", nargs=number, metavar="TARGET")
     kind = parser.add_mutually_exclusive_group()
-    for name, value in (("--country", RuleKind.COUNTRY), ("--asn", RuleKind.ASN)):
+    for name, value, meant in (
+        ("--country", RuleKind.COUNTRY, "countries"),
+        ("--asn", RuleKind.ASN, "numbers of autonomous systems"),
+    ):
         kind.add_argument(
-            name,
-            dest="kind",
-            action="store_const",
-            const=value,
-            help=f"targets are {value.lower()}s",
+            name, dest="kind", action="store_const", const=value, help=f"targets are {meant}"
         )
     parser.add_argument("--reason", default="", help="why, for colleagues and the audit log")
 
@@ -115,7 +114,7 @@ def _each(
         else:
             command.stdout.write(f"{row.target} {word}{_how_long(row)}")
     if failed:
-        raise CommandError(f"{failed} of {len(options['targets'])} not {word}.")
+        raise CommandError(f"{failed} of {len(options['targets'])} left as they were.")
 
 
 def _how_long(row: AccessRule) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -9,7 +10,7 @@ from django import forms
 from django.utils import timezone
 
 from tracking.engine.address import AddressError
-from tracking.engine.rules import RuleAction, Target, TargetError
+from tracking.engine.rules import RuleAction, RuleKind, Target, TargetError
 from tracking.engine.ruletext import FOREVER, read_duration, read_target
 from tracking.proposals import Proposal
 
@@ -85,10 +86,16 @@ class RuleForm(forms.Form):
     )
 
     def __init__(
-        self, *args: Any, action: RuleAction, about: str, forcible: bool, **kwargs: Any
+        self,
+        *args: Any,
+        action: RuleAction,
+        kinds: Sequence[RuleKind],
+        about: str,
+        forcible: bool,
+        **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
-        self.action, self.about = action, about
+        self.action, self.kinds, self.about = action, kinds, about
         self.fields["target"].help_text = about
         if action is RuleAction.ALLOW:
             self.initial.setdefault("duration", FOREVER)
@@ -97,9 +104,12 @@ class RuleForm(forms.Form):
 
     def clean_target(self) -> Target:
         try:
-            return read_target(self.cleaned_data["target"])
+            target = read_target(self.cleaned_data["target"])
         except (AddressError, TargetError) as error:
             raise forms.ValidationError(f"{error}.") from None
+        if target.kind not in self.kinds:
+            raise forms.ValidationError(f"{target.text} is for another list. Here: {self.about}")
+        return target
 
     def proposal(self) -> Proposal:
         told = self.cleaned_data

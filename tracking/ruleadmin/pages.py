@@ -21,7 +21,7 @@ from django.utils import timezone
 
 from tracking import blocklist, conf, guard, peers, rulefiles, ruleimport
 from tracking.audit import Actor
-from tracking.engine.rules import RuleAction
+from tracking.engine.rules import RuleAction, RuleKind
 from tracking.models import AccessRule
 from tracking.proposals import BlockingError
 from tracking.ruleadmin.forms import ImportForm, LongerForm, ReasonForm, RuleForm
@@ -34,9 +34,13 @@ OBSERVING = "Nothing is refused: TRACKING_ENFORCEMENT is observe."
 
 
 class RuleAdmin(RuleList):
-    """A list of rules with all that can be done to them; `words` are its names for that."""
+    """A list of rules with all that can be done to them; `words` are its names for that.
+
+    Rules of other `kinds` than its own are made elsewhere: here they would not be seen.
+    """
 
     action: RuleAction
+    kinds: tuple[RuleKind, ...]
     about: str
     words: dict[str, str]
 
@@ -87,6 +91,7 @@ class RuleAdmin(RuleList):
             request.POST or None,
             initial=told,
             action=self.action,
+            kinds=self.kinds,
             about=self.about,
             forcible=actor.is_superuser,
         )
@@ -227,7 +232,8 @@ class RuleAdmin(RuleList):
         return TemplateResponse(request, "admin/tracking/rule_form.html", context)
 
     def _say(self, request: HttpRequest, row: AccessRule) -> None:
-        messages.success(request, f"{row}: {self.until(row)}.")
+        word = "until " if row.expires_at is not None else ""
+        messages.success(request, f"{row}, {word}{self.until(row)}.")
 
     def _may(self, request: HttpRequest, verb: str) -> bool:
         if verb == "again":

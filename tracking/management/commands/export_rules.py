@@ -13,6 +13,7 @@ from django.utils import timezone
 from tracking import rulefiles
 from tracking.engine.firewalls import WRITERS
 from tracking.engine.rules import RuleAction
+from tracking.guards import is_plain
 from tracking.models import AccessRule
 
 
@@ -47,9 +48,7 @@ class Command(BaseCommand):
 
     def _tell_left_out(self, rules: Any, to: str) -> None:
         left_out = sum(
-            1
-            for rule in rules
-            if not rulefiles.is_plain(rule) or (to in WRITERS and rule.prefix is None)
+            1 for rule in rules if not is_plain(rule) or (to in WRITERS and rule.prefix is None)
         )
         if left_out:
             self.stderr.write(
