@@ -14,6 +14,10 @@ from datetime import datetime, timedelta
 
 from tracking.engine.address import IPNetwork
 
+# Why nothing is done about a finding.
+ALREADY_BLOCKED = "the target is blocked already"
+TOO_LITTLE = "it takes more for a block"
+LONG_PAST = "it is long past"
 LATE = timedelta(hours=1)  # for how long after its end a window may still lead to a block
 
 
@@ -111,11 +115,11 @@ def respond(
     if standing.is_allowed:
         return Response(Mode.OFF, because="the target is allowed")
     if standing.is_blocked:
-        return Response(Mode.OFF, because="the target is blocked already")
+        return Response(Mode.OFF, because=ALREADY_BLOCKED)
     if not finding.is_block:
-        return Response(Mode.OFF, because="it takes more for a block")
+        return Response(Mode.OFF, because=TOO_LITTLE)
     if now - finding.end > LATE:
-        return Response(Mode.OFF, because="it is long past")
+        return Response(Mode.OFF, because=LONG_PAST)
     duration = durations[min(standing.earlier_blocks, len(durations) - 1)]
     if mode is Mode.ENFORCE and (standing.protected or (counts_only and standing.is_crawler)):
         because = standing.protected or "it declares itself as a crawler"
