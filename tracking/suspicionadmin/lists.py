@@ -115,11 +115,11 @@ class DetectionRunAdmin(Written):
 
 
 class SuspicionList(Written):
-    list_display = ("whom", "severity", "detector", "why", "count", "status", "response", "seen")
+    list_display = ("whom", "severity", "detector", "why", "status", "response", "seen")
     list_filter = (StatusFilter, "is_suggested", "severity", DetectorFilter)
     list_select_related = ("rule",)
     ordering = ("-last_seen", "-pk")
-    sortable_by = ("count", "seen")
+    sortable_by = ("seen",)
     search_fields = ("reason",)
     search_help_text = "An address or network, or a part of a reason or note"
 
@@ -127,7 +127,7 @@ class SuspicionList(Written):
         # What a request was, only those see who may see the log.
         sees_log = request.user.has_perm("tracking.view_requestlog")
         return (
-            *("whom", "severity", "detector", "why", "count", "threshold", "window", "first"),
+            *("whom", "severity", "detector", "why", "count", "threshold", "window", "since"),
             *("seen", "status", "response", "note_shown", "reviewed"),
             *(("requests",) if sees_log else ()),
             "id",
@@ -169,7 +169,7 @@ class SuspicionList(Written):
         return _second(row.last_seen)
 
     @admin.display(description="first seen")
-    def first(self, row: SuspiciousIP) -> str:
+    def since(self, row: SuspiciousIP) -> str:
         return _second(row.first_seen)
 
     @admin.display(description="last window")
