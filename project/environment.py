@@ -22,6 +22,7 @@ from huey.serializer import SignedSerializer
 
 from tracking.engine.address import AddressError, parse_network
 from tracking.engine.endpoints import read_endpoints, read_event_types
+from tracking.engine.findings import read_change
 from tracking.engine.limits import LIMITS, ClientClass, Key, LimitError, parse_rates
 from users.keys import make_file, parse_keys
 
@@ -144,6 +145,21 @@ def networks(values: list[str]) -> None:
             parse_network(value)
     except AddressError as error:
         raise ValidationError(str(error)) from None
+
+
+def detector_changes(values: list[str]) -> None:
+    try:
+        by_detector(values)
+    except ValueError as error:
+        raise ValidationError(str(error)) from None
+
+
+def by_detector(values: list[str]) -> dict[str, dict[str, object]]:
+    """Return what texts such as flood.requests=200 change, as TRACKING_DETECTORS has it."""
+    changes: dict[str, dict[str, object]] = {}
+    for name, threshold, value in map(read_change, values):
+        changes.setdefault(name, {})[threshold] = value
+    return changes
 
 
 def origins(values: list[str]) -> None:

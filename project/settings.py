@@ -15,7 +15,9 @@ from environs import Env, EnvValidationError, validate
 from project.environment import (
     BASE_DIR,
     SHORTEST_KEY,
+    by_detector,
     database,
+    detector_changes,
     development_key,
     event_types,
     frontends,
@@ -107,6 +109,7 @@ try:
         "UNKNOWN_COUNTRY", "exempt", validate=validate.OneOf(["exempt", "any"])
     )
     TRACKING_SIGNATURES = env.bool("SIGNATURES", True)
+    TRACKING_DETECTORS = by_detector(env.words("DETECTORS", "", check=detector_changes))
     TRACKING_REDIS_URL = env.str("REDIS_URL", "", validate=redis_url)
     TRACKING_LIMITS = limit_changes(env)
     TRACKING_ALERT_EMAILS = env.words("ALERT_EMAILS", "", check=mailboxes)

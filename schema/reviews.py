@@ -19,11 +19,11 @@ from schema.keyset import stated
 from schema.permissions import actor, require
 from schema.rules import AccessRule
 from schema.suspicions import ReviewStatus, SuspiciousIP
-from tracking import suspicions
+from tracking import reviews
 from tracking.models import AccessRule as RuleRow
 from tracking.models import SuspiciousIP as Row
 from tracking.proposals import BlockingError, UnfitError
-from tracking.suspicions import NothingSuggestedError, ReviewError
+from tracking.reviews import NothingSuggestedError, ReviewError
 
 REVIEW = "tracking.change_suspiciousip"
 NOTE = "What to remember about it; cut at 1000 characters. Left out or null: the note stays."
@@ -122,9 +122,7 @@ class ReviewMutations:
             info,
             ReviewSuspiciousIpPayload,
             "block",
-            lambda: suspicions.review(
-                actor(info), pk, input.status.name, stated(input.note), block
-            ),
+            lambda: reviews.review(actor(info), pk, input.status.name, stated(input.note), block),
         )
 
     @strawberry.mutation(
@@ -143,7 +141,7 @@ class ReviewMutations:
             info,
             ApproveSuggestionPayload,
             "duration",
-            lambda: suspicions.approve(actor(info), pk, stated(input.duration), stated(input.note)),
+            lambda: reviews.approve(actor(info), pk, stated(input.duration), stated(input.note)),
         )
 
     @strawberry.mutation(
@@ -162,7 +160,7 @@ class ReviewMutations:
             info,
             DismissSuggestionPayload,
             "status",
-            lambda: suspicions.dismiss(actor(info), pk, input.status.name, stated(input.note)),
+            lambda: reviews.dismiss(actor(info), pk, input.status.name, stated(input.note)),
         )
 
 

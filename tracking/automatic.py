@@ -30,7 +30,7 @@ def check_automatic(target: Target, now: datetime) -> None:
         raise ProtectedTargetError(
             f"{target.text} is not a public address: many may share it, behind a proxy for example."
         )
-    signed_in = (
+    signed_in = set(
         RequestLog.objects.inside(network)
         .filter(at__gte=now - SIGNED_IN_FOR, at__lt=now)
         .exclude(user_pk="")
@@ -38,7 +38,7 @@ def check_automatic(target: Target, now: datetime) -> None:
         .order_by()
         .distinct()[:1000]
     )
-    if not holders().isdisjoint(signed_in):
+    if signed_in and not holders().isdisjoint(signed_in):
         raise ProtectedTargetError(
             f"Somebody who may see the record was signed in from {target.text} within a day."
         )

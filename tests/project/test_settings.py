@@ -75,6 +75,8 @@ def start(tmp_path: Path, show: str = "0", **variables: str) -> subprocess.Compl
         ("ALERT_WEBHOOKS", f"http://hooks.example.org/secret whsec_{KEY}"),
         ("ALERT_INTERVAL", "0m"),
         ("ALERT_MUTE", "block.made"),
+        ("DETECTORS", "flood=200"),
+        ("DETECTORS", "flood.requests=200, burst.mode: OFF"),
         ("ALERT_NETWORKS", "10.0.0.1/8"),
         ("TRUSTED_PROXIES", "10.0.0.1/8"),
         ("TRUSTED_PROXIES", "10.0.0.0/8, proxy.example.org"),
@@ -145,6 +147,21 @@ def test_no_command_works_with_the_key_of_django_for_tokens(tmp_path: Path) -> N
     refused = manage(tmp_path, "migrate", "--plan", JWT_SIGNING_KEYS=f"one:{KEY}")
     assert refused.returncode == 1
     assert "users.E007" in refused.stderr
+
+
+def test_detectors_are_changed_by_a_variable(tmp_path: Path) -> None:
+    told = "flood.requests=200, flood.mode=SUGGEST,burst.mode=OFF"
+    answer = start(tmp_path, "s.TRACKING_DETECTORS", DETECTORS=told)
+
+    assert answer.stdout.strip() == str(
+        {"flood": {"requests": 200, "mode": "SUGGEST"}, "burst": {"mode": "OFF"}}
+    )
+
+
+def test_a_detector_that_there_is_not_stops_every_command(tmp_path: Path) -> None:
+    refused = manage(tmp_path, "migrate", "--plan", DETECTORS="floods.requests=200")
+    assert refused.returncode == 1
+    assert "tracking.E035" in refused.stderr
 
 
 def test_an_empty_list_is_the_default_and_spaces_do_not_count(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from pytest_django import Settings
 
 from tests.tracking.records import HARMLESS
-from tracking import blocklist, detection, drainer, journal, suspicions, tally
+from tracking import blocklist, detection, drainer, journal, reviews, tally
 from tracking.audit import COMMAND_LINE, Actor
 from tracking.backtest import Backtest, Suspect, simulate
 from tracking.engine.address import parse_network
@@ -174,7 +174,7 @@ def test_what_a_person_called_false_would_not_be_blocked() -> None:
     record([request(now - timedelta(minutes=1), path=ATTACK, status=404)])
     detection.run(now)
     row = SuspiciousIP.objects.get(detector="signatures")
-    suspicions.review(Actor("ana"), row.pk, SuspiciousIP.Status.FALSE_POSITIVE)
+    reviews.review(Actor("ana"), row.pk, SuspiciousIP.Status.FALSE_POSITIVE)
     told = simulate(["signatures"], {}, now - HOUR, now)
     assert only(told).because == "a person has looked at this before"
 

@@ -17,7 +17,17 @@ from django.test import Client
 from pytest_django import Settings
 
 from tests.tracking.records import HARMLESS
-from tracking import blocklist, detection, drainer, journal, policy, signals, suspicions, tally
+from tracking import (
+    blocklist,
+    detection,
+    drainer,
+    journal,
+    policy,
+    reviews,
+    signals,
+    suspicions,
+    tally,
+)
 from tracking.audit import Actor
 from tracking.engine.address import parse_address, parse_network
 from tracking.engine.findings import Mode, Severity
@@ -353,7 +363,7 @@ def test_a_false_positive_lifts_its_block_and_is_not_raised_again() -> None:
     record(requests(700))
     detection.run(NOW)
     (row,) = flagged("flood")
-    suspicions.review(Actor("ann"), row.pk, "FALSE_POSITIVE", "our own monitoring")
+    reviews.review(Actor("ann"), row.pk, "FALSE_POSITIVE", "our own monitoring")
     assert blocks() == []
     later = NOW + timedelta(hours=2)
     record(requests(700, end=later))
@@ -368,7 +378,7 @@ def test_a_suggestion_is_approved_with_a_block(settings: Settings) -> None:
     record(requests(700))
     detection.run(NOW)
     (row,) = flagged("flood")
-    suspicions.review(Actor("ann"), row.pk, "CONFIRMED", block_for=row.duration)
+    reviews.review(Actor("ann"), row.pk, "CONFIRMED", block_for=row.duration)
     assert blocks() == [CLIENT]
     row.refresh_from_db()
     assert (row.is_suggested, row.reviewed_by, row.rule is not None) == (False, "ann", True)

@@ -211,6 +211,12 @@ def test_the_page_of_one_leads_to_the_requests_behind_it(analyst: Client) -> Non
     assert kept.path == "/<b>etc"
 
 
+def test_the_page_of_one_tells_when_it_was_seen_first(looker: Client) -> None:
+    found = suspicion(first_seen=timezone.now() - timedelta(days=3))
+    first = f"{timezone.localtime(found.first_seen):%Y-%m-%d %H:%M:%S}"
+    assert first in page(looker, f"{LIST}{found.pk}/change/")
+
+
 def test_requests_are_shown_only_to_who_may_see_the_log(looker: Client) -> None:
     record(row(timezone.now(), path="/secret"))
     found = suspicion(evidence=[RequestLog.objects.get().pk])

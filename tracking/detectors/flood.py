@@ -12,7 +12,7 @@ from tracking.evidence import Span
 
 def _find(span: Span, thresholds: Mapping[str, int]) -> Iterator[Finding]:
     width, most = seconds(thresholds), thresholds["requests"]
-    for key in span.busy(width, most):
+    for key in span.busy(width, min(most, thresholds["block_requests"])):
         seen = span.requests(key, width)
         moments = [one.at for one in seen]
         flagged = busiest(moments, width, most)
@@ -26,7 +26,7 @@ def _find(span: Span, thresholds: Mapping[str, int]) -> Iterator[Finding]:
             severity=Severity.HIGH if blocking else Severity.MEDIUM,
             reason=f"{peak.count} requests within {width}",
             count=peak.count,
-            threshold=most,
+            threshold=most if flagged else thresholds["block_requests"],
             start=moments[peak.first],
             end=moments[peak.last],
             evidence=evidence_of(seen[peak.first : peak.last + 1]),

@@ -7,14 +7,21 @@ whatever it has to know of the rest of the world comes in a Standing.
 from __future__ import annotations
 
 import enum
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from tracking.engine.address import IPNetwork
+from tracking.engine.address import IPNetwork, shown
 
+# Why nothing is done about a finding.
+ALREADY_BLOCKED = "the target is blocked already"
+TOO_LITTLE = "it takes more for a block"
+LONG_PAST = "it is long past"
 LATE = timedelta(hours=1)  # for how long after its end a window may still lead to a block
+
+_CHANGE = re.compile(r"([a-z_]+)\.([a-z_]+)=([0-9]{1,12}|[A-Za-z_]+)", re.ASCII)
 
 
 class Severity(enum.StrEnum):
@@ -43,6 +50,18 @@ class Mode(enum.StrEnum):
 
 
 Modes = Mapping[Severity, Mode]
+
+
+def read_change(text: str) -> tuple[str, str, int | str]:
+    """Return detector, threshold and value of "flood.requests=200", or of "flood.mode=SUGGEST".
+
+    Whether there are such names, only the detectors know. Raises ValueError.
+    """
+    written = _CHANGE.fullmatch(text)
+    if written is None:
+        raise ValueError(f"{shown(text)}: write it like flood.requests=200 or flood.mode=SUGGEST")
+    name, threshold, value = written.groups()
+    return name, threshold, int(value) if value.isdecimal() else value
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,11 +130,11 @@ def respond(
     if standing.is_allowed:
         return Response(Mode.OFF, because="the target is allowed")
     if standing.is_blocked:
-        return Response(Mode.OFF, because="the target is blocked already")
+        return Response(Mode.OFF, because=ALREADY_BLOCKED)
     if not finding.is_block:
-        return Response(Mode.OFF, because="it takes more for a block")
+        return Response(Mode.OFF, because=TOO_LITTLE)
     if now - finding.end > LATE:
-        return Response(Mode.OFF, because="it is long past")
+        return Response(Mode.OFF, because=LONG_PAST)
     duration = durations[min(standing.earlier_blocks, len(durations) - 1)]
     if mode is Mode.ENFORCE and (standing.protected or (counts_only and standing.is_crawler)):
         because = standing.protected or "it declares itself as a crawler"

@@ -19,9 +19,10 @@ from tracking.backlog import Backlog
 from tracking.detectors import DETECTORS
 from tracking.engine.address import AddressError, holding, parse_network
 from tracking.engine.rules import target_of_network
+from tracking.engine.ruletext import FOREVER
 from tracking.engine.text import printable
 from tracking.fields import bounds
-from tracking.models import DetectionRun, RequestLog, SuspiciousIP
+from tracking.models import AccessRule, DetectionRun, RequestLog, SuspiciousIP
 
 Status = SuspiciousIP.Status
 
@@ -114,11 +115,11 @@ class DetectionRunAdmin(Written):
 
 
 class SuspicionList(Written):
-    list_display = ("whom", "severity", "detector", "why", "count", "status", "response", "seen")
+    list_display = ("whom", "severity", "detector", "why", "status", "response", "seen")
     list_filter = (StatusFilter, "is_suggested", "severity", DetectorFilter)
     list_select_related = ("rule",)
     ordering = ("-last_seen", "-pk")
-    sortable_by = ("count", "seen")
+    sortable_by = ("seen",)
     search_fields = ("reason",)
     search_help_text = "An address or network, or a part of a reason or note"
 
@@ -126,7 +127,7 @@ class SuspicionList(Written):
         # What a request was, only those see who may see the log.
         sees_log = request.user.has_perm("tracking.view_requestlog")
         return (
-            *("whom", "severity", "detector", "why", "count", "threshold", "window", "first"),
+            *("whom", "severity", "detector", "why", "count", "threshold", "window", "since"),
             *("seen", "status", "response", "note_shown", "reviewed"),
             *(("requests",) if sees_log else ()),
             "id",
@@ -158,20 +159,17 @@ class SuspicionList(Written):
     @admin.display(description="response")
     def response(self, row: SuspiciousIP) -> str:
         """Return what was done or is suggested, and why not more."""
+        because = f": {row.because}" if row.because else ""
         if row.is_suggested:
-            parts = [f"a block for {row.duration} is suggested"]
-        elif row.rule is not None:
-            parts = [_block(row)]
-        else:
-            parts = ["no block"]
-        return ": ".join([*parts, *([row.because] if row.because else [])])
+            return f"a block for {row.duration} is suggested{because}"
+        return f"no block{because}" if row.rule is None else _block(row.rule)
 
     @admin.display(description="last seen", ordering="last_seen")
     def seen(self, row: SuspiciousIP) -> str:
         return _second(row.last_seen)
 
     @admin.display(description="first seen")
-    def first(self, row: SuspiciousIP) -> str:
+    def since(self, row: SuspiciousIP) -> str:
         return _second(row.first_seen)
 
     @admin.display(description="last window")
@@ -209,14 +207,10 @@ def _told(so_far: Backlog) -> str:
     return f"Last run {_second(last.started_at)}, next run {_second(after)}.{late}"
 
 
-def _block(row: SuspiciousIP) -> str:
-    rule = row.rule
-    assert rule is not None  # noqa: S101 - the caller has looked
+def _block(rule: AccessRule) -> str:
     word = "would be blocked" if rule.observed else "blocked"
     end = rule.ended_at or rule.expires_at
-    if end is None:
-        return f"{word} until lifted"
-    return f"{word} until {_second(end)}"
+    return f"{word} {FOREVER if end is None else f'until {_second(end)}'}"
 
 
 def _request(one: RequestLog) -> str:

@@ -18,9 +18,9 @@ from tracking import guard
 from tracking.audit import Actor
 from tracking.models import SuspiciousIP
 from tracking.proposals import BlockingError
+from tracking.reviews import ReviewError
 from tracking.suspicionadmin.lists import SuspicionList
 from tracking.suspicionadmin.verbs import VERBS, Verb, may, may_not_lift
-from tracking.suspicions import ReviewError
 
 MOST_AT_ONCE = 1000
 MOST_SHOWN = 100  # of what went wrong

@@ -11,7 +11,7 @@ from django import forms
 from django.http import HttpRequest
 from django.utils import timezone
 
-from tracking import suspicions
+from tracking import reviews
 from tracking.audit import Actor
 from tracking.engine.ruletext import read_duration
 from tracking.models import AccessRule, SuspiciousIP
@@ -69,12 +69,12 @@ class Verb:
 
 
 def _approve(actor: Actor, number: int, told: Mapping[str, Any]) -> SuspiciousIP:
-    return suspicions.approve(actor, number, told["duration"], told["note"] or None)
+    return reviews.approve(actor, number, told["duration"], told["note"] or None)
 
 
 def _becomes(words: str, status: Status, *, lifts: bool = False) -> Verb:
     def review(actor: Actor, number: int, told: Mapping[str, Any]) -> SuspiciousIP:
-        return suspicions.review(actor, number, status, told["note"] or None)
+        return reviews.review(actor, number, status, told["note"] or None)
 
     return Verb(words, review, lambda row: row.status != status, lifts=lifts)
 

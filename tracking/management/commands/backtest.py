@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import sys
 from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Iterable
@@ -18,7 +17,7 @@ from tqdm import tqdm
 
 from tracking import backtest
 from tracking.backtest import Backtest, Hour, Suspect
-from tracking.engine.address import shown
+from tracking.engine.findings import read_change
 from tracking.engine.text import printable
 from tracking.management.moments import moment
 from tracking.management.tables import table
@@ -27,9 +26,7 @@ HOURS = ("HOUR (UTC)", "FLAGGED", "BLOCKED", "USERS REFUSED")
 TARGETS = ("TARGET", "DETECTOR", "SEVERITY", "COUNT", "FIRST (UTC)", "RESPONSE", "USERS SEEN")
 MOST_NAMES = 5  # of users, on one line
 
-Change = tuple[str, str, object]
-
-_CHANGE = re.compile(r"([a-z_]+)\.([a-z_]+)=(\w+)", re.ASCII)
+Change = tuple[str, str, int | str]
 
 
 class Command(BaseCommand):
@@ -167,8 +164,7 @@ def _minute(moment: datetime) -> str:
 
 
 def _change(text: str) -> Change:
-    written = _CHANGE.fullmatch(text)
-    if written is None:
-        raise ArgumentTypeError(f"{shown(text)}: write it like flood.requests=200")
-    name, threshold, value = written.groups()
-    return name, threshold, int(value) if value.isdecimal() and len(value) < 12 else value
+    try:
+        return read_change(text)
+    except ValueError as error:
+        raise ArgumentTypeError(str(error)) from None
