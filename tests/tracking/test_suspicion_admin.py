@@ -252,7 +252,7 @@ def test_a_suggestion_may_last_another_time(analyst: Client) -> None:
     [
         ("soon", "is no duration: write it like"),
         ("until lifted", "A suggested block ends"),
-        ("9999w", "Write at most ten years"),
+        ("9999w", "Write a shorter time"),
         ("999999999d", "Write a shorter time"),
     ],
 )
