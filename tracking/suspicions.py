@@ -11,7 +11,17 @@ from django.db import transaction
 from tracking import blocklist, conf, signals
 from tracking.audit import Actor
 from tracking.detectors.detector import Detector
-from tracking.engine.findings import Finding, Mode, Response, Severity, Standing, respond
+from tracking.engine.findings import (
+    ALREADY_BLOCKED,
+    LONG_PAST,
+    TOO_LITTLE,
+    Finding,
+    Mode,
+    Response,
+    Severity,
+    Standing,
+    respond,
+)
 from tracking.engine.rules import RuleAction, target_of_network
 from tracking.engine.text import printable
 from tracking.guards import Book, check
@@ -24,6 +34,7 @@ MOST_EVIDENCE = 50
 _CRAWLER = re.compile(r"bot\b|bot/|crawl|spider|slurp", re.IGNORECASE)
 Status = SuspiciousIP.Status
 SETTLED = (Status.FALSE_POSITIVE, Status.IGNORED)
+_MILDER = {TOO_LITTLE, LONG_PAST}  # answers that take no suggestion back
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +75,7 @@ def settle(finding: Finding, detector: Detector, now: datetime) -> Settled | Non
     row = newest_row(finding)
     if row is not None and finding.end <= row.window_end:
         if finding.count > row.count and row.status == Status.OPEN:
-            row.count, row.reason = finding.count, finding.reason
+            row.count, row.reason = finding.count, printable(finding.reason, 500)
             row.save(update_fields=["count", "reason"])
         return None
     response = answer(finding, detector, row, now)
@@ -74,8 +85,10 @@ def settle(finding: Finding, detector: Detector, now: datetime) -> Settled | Non
     row = _fresh(finding) if row is None or is_new else _merged(row, finding)
     rule, response = _acted(finding, response, now)
     row.rule = rule or row.rule
-    was_suggested, row.is_suggested = row.is_suggested, response.mode is Mode.SUGGEST
-    row.because, row.duration = response.because[:255], response.duration
+    was_suggested = row.is_suggested
+    if not (was_suggested and response.because in _MILDER):
+        row.is_suggested = response.mode is Mode.SUGGEST
+        row.because, row.duration = response.because[:255], response.duration
     row.save()
     _announce(row, is_new, was_suggested)
     return Settled(row, is_new, response, rule)
@@ -119,13 +132,17 @@ def _is_crawler(finding: Finding) -> bool:
 
 def _earlier_blocks(finding: Finding, now: datetime) -> int:
     since = now - conf.current().block_memory
-    return AccessRule.objects.filter(
-        target=_text(finding),
-        action=RuleAction.BLOCK,
-        origin=AccessRule.Origin.AUTOMATIC,
-        observed=False,
-        created_at__gte=since,
-    ).count()
+    return (
+        AccessRule.objects.filter(
+            target=_text(finding),
+            action=RuleAction.BLOCK,
+            origin=AccessRule.Origin.AUTOMATIC,
+            observed=False,
+            created_at__gte=since,
+        )
+        .exclude(suspiciousip__status__in=SETTLED)
+        .count()
+    )
 
 
 def _acted(
@@ -137,6 +154,8 @@ def _acted(
     try:
         with transaction.atomic():
             return blocklist.block(DETECTION, _proposal(finding, response, now), now), response
+    except AlreadyBlockedError:  # or observed, where that is all that is wanted
+        return None, Response(Mode.OFF, because=ALREADY_BLOCKED)
     except BlockingError as error:
         return None, Response(Mode.SUGGEST, response.duration, str(error))
 
