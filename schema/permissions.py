@@ -7,8 +7,8 @@ from django.http import HttpRequest
 from strawberry.types import Info
 
 from schema.errors import Code, Refusal
+from tracking import guard
 from tracking.audit import Actor
-from tracking.engine.visit import Visit
 from users.middleware import has_expired
 from users.models import User
 
@@ -77,8 +77,4 @@ def make_roles(**_: object) -> None:
 
 def actor(info: Info) -> Actor:
     """Return the caller, who has passed `require`, as the audit log names him."""
-    request = info.context.request
-    user = request.user
-    visit: Visit | None = getattr(request, "visit", None)
-    address = visit.address if visit is not None else None
-    return Actor(user.get_username(), str(user.pk), address, user.is_superuser)
+    return guard.actor_of(info.context.request)

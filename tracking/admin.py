@@ -1,6 +1,4 @@
-"""The request log, the attempts to log in and the audit log in Django's admin: only to look at.
-
-The rules, which can be changed, are in tracking.ruleadmin.
+"""The logs in Django's admin: only to look at.
 
 A log has millions of rows: nothing here counts or sorts. Pages of requests, which can be searched,
 come from tracking.logpage; the other lists go from the newest row back.

@@ -37,7 +37,7 @@ from tracking.models import (
 logger = logging.getLogger(__name__)
 
 LEASE = "detection.lease"
-LEASE_TIME = timedelta(minutes=5)
+LEASE_TIME = timedelta(minutes=1)  # renewed with each batch of findings
 MOST_ROWS = 200_000  # that one run looks at; what is more is left to the next
 TOGETHER = 50  # findings in one transaction
 HOUR = timedelta(hours=1)
@@ -207,6 +207,7 @@ def _settle(found: list[tuple[Finding, Detector]], report: DetectionRun, told: T
     with transaction.atomic():
         # Whoever settles holds this row: of two runs one sees what the other has written.
         Counter.objects.filter(name=WATERMARK).update(updated_at=Now())
+        Counter.objects.filter(name=LEASE).update(updated_at=timezone.now())
         for finding, detector in found:
             report.findings += 1
             settled = suspicions.settle(finding, detector, report.now)

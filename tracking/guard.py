@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 from asgiref.sync import sync_to_async
 from django.http import HttpRequest
@@ -13,6 +14,7 @@ from django.http.response import HttpResponseBase
 from django.utils import timezone
 
 from tracking import background, conf, geo, journal, limiter, policy, visits
+from tracking.audit import Actor
 from tracking.caller import classify, has_credential
 from tracking.engine.address import network_of
 from tracking.engine.limits import (
@@ -80,6 +82,13 @@ def visit_of(request: HttpRequest) -> Visit:
     if visit is None:
         visit = request.visit = visits.arrived(request)  # type: ignore[attr-defined]
     return visit
+
+
+def actor_of(request: HttpRequest) -> Actor:
+    """Return the signed-in user as the audit log names him."""
+    user: Any = request.user
+    address = visit_of(request).address
+    return Actor(user.get_username(), str(user.pk), address, user.is_superuser)
 
 
 def limit(

@@ -104,7 +104,7 @@ def standing_of(
     durations = conf.current().block_durations
     proposal = _proposal(finding, Response(Mode.ENFORCE, durations[0]), book.now)
     is_allowed = any(
-        rule.action == RuleAction.ALLOW and not rule.observed
+        rule.action == RuleAction.ALLOW and not (rule.observed or rule.path or rule.methods)
         for rule in book.covering(proposal.target)
     )
     is_blocked, protected = False, ""

@@ -252,8 +252,8 @@ def test_a_suggestion_may_last_another_time(analyst: Client) -> None:
     [
         ("soon", "is no duration: write it like"),
         ("until lifted", "A suggested block ends"),
-        ("9999w", "Write a shorter time"),
-        ("999999999d", "Write a shorter time"),
+        ("9999w", "is longer than anybody can wait"),
+        ("999999999d", "is longer than anybody can wait"),
     ],
 )
 def test_a_duration_that_is_none_is_said(analyst: Client, duration: str, words: str) -> None:

@@ -85,7 +85,7 @@ class RuleAdmin(RuleList):
         """Show the form, filled in from the URL (`?target=`), and make the rule."""
         if not self.has_add_permission(request):
             raise PermissionDenied
-        actor = actor_of(request)
+        actor = guard.actor_of(request)
         told = {name: request.GET[name] for name in ("target", "reason") if name in request.GET}
         form = RuleForm(
             request.POST or None,
@@ -183,7 +183,7 @@ class RuleAdmin(RuleList):
     def _is_done(
         self, request: HttpRequest, verb: str, rows: Sequence[AccessRule], form: forms.Form
     ) -> bool:
-        outcomes = STEPS[verb](actor_of(request), rows, form.cleaned_data)
+        outcomes = STEPS[verb](guard.actor_of(request), rows, form.cleaned_data)
         failed = [outcome for outcome in outcomes if isinstance(outcome, BlockingError)]
         for each in failed[:MOST_SHOWN]:
             form.add_error(None, str(each))
@@ -199,7 +199,7 @@ class RuleAdmin(RuleList):
         defaults = rulefiles.Defaults(told["duration"], told["reason"])
         try:
             report = ruleimport.bring_in(
-                actor_of(request),
+                guard.actor_of(request),
                 rulefiles.read(rulefiles.format_of(told["file"].name), lines, defaults),
                 strict=told["strict"],
                 dry_run=told["dry_run"],
@@ -249,13 +249,6 @@ class RuleAdmin(RuleList):
         return HttpResponseRedirect(
             self._url("changelist") if sees_list else reverse(f"{self.admin_site.name}:index")
         )
-
-
-def actor_of(request: HttpRequest) -> Actor:
-    """Return the signed-in user as the audit log names him."""
-    user: Any = request.user
-    address = guard.visit_of(request).address
-    return Actor(user.get_username(), str(user.pk), address, user.is_superuser)
 
 
 _NOTHING = {

@@ -15,7 +15,6 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 
 from tracking import guard
-from tracking.audit import Actor
 from tracking.models import SuspiciousIP
 from tracking.proposals import BlockingError
 from tracking.reviews import ReviewError
@@ -85,7 +84,7 @@ class SuspiciousIPAdmin(SuspicionList):
         self, request: HttpRequest, verb: Verb, rows: Sequence[SuspiciousIP], form: forms.Form
     ) -> list[SuspiciousIP]:
         """Do it to each row for itself, and return those that it could not be done to."""
-        left, told, actor = [], form.cleaned_data, _actor(request)
+        left, told, actor = [], form.cleaned_data, guard.actor_of(request)
         for row in rows:
             try:
                 if may_not_lift(request, verb, row):
@@ -134,10 +133,3 @@ def _action(name: str) -> Callable[..., HttpResponse]:
         return modeladmin.review(request, name, queryset)
 
     return action
-
-
-def _actor(request: HttpRequest) -> Actor:
-    """Return the signed-in user as the audit log names him."""
-    user: Any = request.user
-    address = guard.visit_of(request).address
-    return Actor(user.get_username(), str(user.pk), address, user.is_superuser)
