@@ -74,7 +74,7 @@ def test_the_times_and_numbers_of_the_page_are_those_of_the_code() -> None:
     assert LATE.total_seconds() == 3600
     assert f"up to {detection.MOST_ROWS:,} rows" in PAGE
     assert f"transactions of {detection.TOGETHER}" in PAGE
-    assert detection.LEASE_TIME.total_seconds() == 300
+    assert detection.LEASE_TIME.total_seconds() == 60
     assert LONGEST.days == 31
 
 
