@@ -67,21 +67,21 @@ class Book:
         protected = (*own, *NEVER, *conf.current().trusted_proxies)
         self.protected = {network: geo.locate(network[0]) for network in protected}
         self._rules: dict[int, AccessRule] = {}
+        self._about: dict[str, dict[int, AccessRule]] = {}  # the same by target
         self._set = RuleSet(unknown_is_any=conf.current().unknown_country == "any")
         self.add(self._wanted(AccessRule.objects.live(now), targets))
 
     def add(self, rows: Iterable[AccessRule]) -> None:
-        rows = list(rows)
-        self._rules.update((row.pk, row) for row in rows)
-        self._set.put_all(
-            (row.kind, row.target, Rule(row.pk, RuleAction(row.action))) for row in rows
-        )
+        for row in rows:
+            self._rules[row.pk] = row
+            self._about.setdefault(row.target, {})[row.pk] = row
+            self._set.put(row.kind, row.target, Rule(row.pk, RuleAction(row.action)))
 
     def covering(self, target: Target) -> list[AccessRule]:
         """Return the rules about a target or a network that holds it, the narrowest first."""
         network = target.network
         if network is None:
-            return [row for row in self._rules.values() if row.target == target.text]
+            return [*self._about.get(target.text, {}).values()]
         found = [self._rules[rule.id] for rule in self._set.matching(network[0])]
         return [row for row in found if row.prefix is not None and row.prefix <= network.prefixlen]
 

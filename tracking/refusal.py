@@ -83,6 +83,7 @@ def _response(body: str, media_type: str, status: HTTPStatus) -> HttpResponse:
     response = HttpResponse(body, content_type=f"{media_type}; charset=utf-8", status=status)
     response["Cache-Control"] = "no-store"
     response["Vary"] = "Accept"
+    response["Content-Length"] = str(len(response.content))  # else it is sent in chunks
     # It is on record; a flood is not also to fill Django's log, at twice the cost of the refusal.
     response._has_been_logged = True  # type: ignore[attr-defined]  # noqa: SLF001
     return response

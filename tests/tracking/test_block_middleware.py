@@ -66,6 +66,14 @@ def test_every_door_is_closed_and_the_refusal_is_on_record(path: str, method: st
     assert client(VISITOR).generic(method, path).status_code != 403 or method == "POST"
 
 
+@pytest.mark.parametrize("accept", ["text/html", "application/json"])
+@pytest.mark.parametrize("path", ["/", "/graphql/"])
+def test_a_refusal_says_how_long_it_is(path: str, accept: str) -> None:
+    rule(ATTACKER)
+    answer = client().get(path, headers={"accept": accept})
+    assert int(answer["Content-Length"]) == len(answer.content) > 0
+
+
 def test_asgi_refuses_alike() -> None:
     made = rule("127.0.0.0/8", observed=True)
     policy._rules.put("NETWORK", "127.0.0.0/8", Rule(made.pk, BLOCK))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
@@ -196,6 +197,16 @@ def test_many_rules_cost_few_queries(django_assert_max_num_queries: DjangoAssert
         outcomes = blocklist.block_many(ADA, proposals)
     assert all(isinstance(outcome, AccessRule) for outcome in outcomes)
     assert (len(policy.current()), AuditEntry.objects.count()) == (1000, 1000)
+
+
+def test_many_systems_cost_what_many_addresses_cost() -> None:
+    def seconds(targets: list[str]) -> float:
+        begun = time.process_time()
+        blocklist.block_many(ADA, [wanted(target) for target in targets])
+        return time.process_time() - begun
+
+    addresses = seconds([f"203.{number // 250}.{number % 250}.7" for number in range(4000)])
+    assert seconds([f"AS{64500 + number}" for number in range(4000)]) < 3 * addresses
 
 
 def test_changes_at_the_same_time_come_one_after_the_other() -> None:
