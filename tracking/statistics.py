@@ -21,6 +21,7 @@ from django.db.models import Case, F, Func, Q, QuerySet, TextField, Value, When
 from django.db.models.expressions import Combinable
 from django.db.models.functions import NullIf
 
+from tracking.durations import UNKNOWN, bar_of, joined_bars, percentiles
 from tracking.models import RequestLog
 
 MOST_ROWS = 10_000
@@ -59,13 +60,17 @@ class TooManyRows(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Statistic:
-    """One group: its value of each dimension asked for (None: unknown) and what was counted."""
+    """One group: its value of each dimension asked for (None: unknown) and what was counted.
+
+    `percentiles` are those of tracking.durations, in ms; None where unknown or not asked for.
+    """
 
     values: tuple[str | None, ...]
     bucket_start: datetime | None
     count: int
     unique_addresses: int
     error_rate: float
+    percentiles: tuple[float | None, ...] = UNKNOWN
 
 
 # The first word found in a user agent, ignoring letter case, decides. Robots stand first because
@@ -156,6 +161,7 @@ def count_requests(
     group_by: Sequence[Dimension],
     interval: Interval | None,
     top: int,
+    with_percentiles: bool = False,
 ) -> list[Statistic]:
     """Return the `top` largest groups of `rows`, the largest first.
 
@@ -165,7 +171,7 @@ def count_requests(
     """
     connection = connections[rows.db]
     try:
-        sql, parameters = _statement(rows, group_by, interval, connection)
+        sql, parameters = _statement(rows, group_by, interval, with_percentiles, connection)
     except EmptyResultSet:  # Django knows that no row can match
         return [] if group_by or interval else [Statistic((), None, 0, 0, 0.0)]
     with connection.cursor() as cursor:
@@ -180,27 +186,34 @@ def _statement(
     rows: QuerySet[RequestLog],
     group_by: Sequence[Dimension],
     interval: Interval | None,
+    with_percentiles: bool,
     connection: BaseDatabaseWrapper,
 ) -> tuple[str, Sequence[Any]]:
     """Return the SQL, whose last two parameters are how many groups and how many rows."""
     columns: dict[str, Any] = {f"d{place}": _COLUMNS[name] for place, name in enumerate(group_by)}
     if interval:
         columns["bucket"] = BUCKETS[interval]
-    inner = rows.order_by().annotate(**columns).values("id", "address", "status", *columns)
+    read = ["id", "address", "status", *(["duration_ms"] if with_percentiles else [])]
+    inner = rows.order_by().annotate(**columns).values(*read, *columns)
     sql, parameters = inner.query.get_compiler(connection=connection).as_sql()
     words = [place for place, name in enumerate(group_by) if name in _WORDS]
     shown = [f"w{n}.value" if n in words else f"r.d{n}" for n in range(len(group_by))]
     bucket = "r.bucket" if interval else "NULL"
     # A word that a row names twice would make two rows of it.
     one = "DISTINCT r.id" if words else "r.id"
+    bars = "NULL"
+    if with_percentiles:
+        bar = bar_of("r.duration_ms", connection.vendor)
+        bars = joined_bars(bar, "r.id" if words else None, connection.vendor)
     aliases = "".join(f", d{place}" for place in range(len(group_by)))
     return (
-        f"SELECT bucket, n, addresses, errors{aliases} FROM ("  # noqa: S608 - only our own names
+        f"SELECT bucket, n, addresses, errors, bars{aliases} FROM ("  # noqa: S608 - our own names
         f" SELECT g.*, DENSE_RANK() OVER (ORDER BY total DESC{aliases}) AS place FROM ("
         f"  SELECT {bucket} AS bucket, COUNT({one}) AS n,"
         "   COUNT(DISTINCT r.address) AS addresses,"
         f"  COUNT({one.removesuffix('r.id')}CASE WHEN r.status >= {FIRST_ERROR} THEN r.id END)"
-        f"   AS errors, SUM(COUNT({one})) OVER ({_clause('PARTITION BY', shown)}) AS total"
+        f"   AS errors, {bars} AS bars,"
+        f"  SUM(COUNT({one})) OVER ({_clause('PARTITION BY', shown)}) AS total"
         + "".join(f", {column} AS d{place}" for place, column in enumerate(shown))
         + f"  FROM ({sql}) r"
         + "".join(_split(place, connection) for place in words)
@@ -224,7 +237,7 @@ def _split(place: int, connection: BaseDatabaseWrapper) -> str:
 
 
 def _statistic(values: Sequence[Any], group_by: Sequence[Dimension]) -> Statistic:
-    bucket, count, addresses, errors, *groups = values
+    bucket, count, addresses, errors, bars, *groups = values
     if isinstance(bucket, str):
         bucket = datetime.fromisoformat(bucket).replace(tzinfo=UTC)
     return Statistic(
@@ -233,6 +246,7 @@ def _statistic(values: Sequence[Any], group_by: Sequence[Dimension]) -> Statisti
         count,
         addresses,
         errors / count if count else 0.0,
+        percentiles(bars, are_numbered=not _WORDS.isdisjoint(group_by)),
     )
 
 

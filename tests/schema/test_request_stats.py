@@ -194,6 +194,96 @@ def test_statistics_of_a_short_time_read_only_that_time(client: Client, dimensio
     assert "requestlog_at" in plan_of(sql)
 
 
+PERCENTILES = """
+query Q($filter: RequestLogFilter, $groupBy: [RequestDimension!]! = [], $interval: Interval) {
+  requestStats(filter: $filter, groupBy: $groupBy, interval: $interval) {
+    dimensions { value } bucketStart count p50Ms p95Ms p99Ms
+  }
+}
+"""
+
+
+def test_an_unknown_duration_counts_for_no_percentile(client: Client) -> None:
+    record(row(duration_ms=0), row(duration_ms=0), row(duration_ms=200))
+    [of_one] = told(client, PERCENTILES)["requestStats"]
+    assert of_one["count"] == 3
+    for name in ("p50Ms", "p95Ms", "p99Ms"):
+        assert of_one[name] == pytest.approx(200, rel=0.025)
+    [unknown] = told(client, PERCENTILES, filter={"path": {"startsWith": "/no"}})["requestStats"]
+    assert [unknown[name] for name in ("p50Ms", "p95Ms", "p99Ms")] == [None, None, None]
+    [unknown] = told(client, PERCENTILES, filter={"country": []})["requestStats"]
+    assert unknown["p50Ms"] is None
+
+
+@pytest.mark.parametrize("duration", [-1.0, 1e-9, 1e300, float("inf"), float("-inf")])
+def test_a_duration_nobody_could_measure_breaks_nothing(client: Client, duration: float) -> None:
+    record(row(duration_ms=duration, tags=("a",)))
+    for dimension in ("PATH", "TAG"):
+        [group] = told(client, PERCENTILES, groupBy=[dimension])["requestStats"]
+        assert group["p50Ms"] is None or 0.0009 < group["p50Ms"] < 1.1e8
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        "query Q { requestStats { p95Ms } }",
+        "query Q { requestStats { slow: p95Ms } }",
+        "query Q { requestStats { count } requestStats { p95Ms } }",
+        "query Q { requestStats { ... { ... on RequestStat { p95Ms } } } }",
+        """
+        query Q { requestStats { ...A } }
+        query Other { requestStats { count } }
+        fragment A on RequestStat { count ...B ...C }
+        fragment B on RequestStat { count ...C }
+        fragment C on RequestStat { ... { p95Ms } }
+        """,
+    ],
+)
+def test_percentiles_are_computed_however_they_are_asked_for(client: Client, document: str) -> None:
+    record(row(duration_ms=80))
+    body = {"query": document, "operationName": "Q"}
+    answer = client.post("/graphql/", body, content_type="application/json").json()
+    [group] = answer["data"]["requestStats"]
+    [value] = [group[name] for name in ("p95Ms", "slow") if name in group]
+    assert value == pytest.approx(80, rel=0.025)
+
+
+def test_percentiles_cost_nothing_where_nobody_asks_for_them(client: Client) -> None:
+    [asked], [spared] = statements(client, PERCENTILES), statements(client, STATS)
+    assert ("duration_ms" in asked, "duration_ms" in spared) == (True, False)
+
+
+TIMES = st.floats(0.001, 1e8) | st.just(0.0) | st.sampled_from([1.0, 1.05, 50.0, 1000.0])
+
+
+@given(
+    requests=st.lists(
+        st.tuples(TIMES, st.sampled_from(["/a", "/b"]), st.sampled_from([(), ("x",), ("x", "x")])),
+        max_size=60,
+    ),
+    by_word=st.booleans(),
+)
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+def test_percentiles_are_within_5_per_cent_of_the_exact_ones(
+    client: Client, requests: list[tuple[float, str, tuple[str, ...]]], by_word: bool
+) -> None:
+    RequestLog.objects.all().delete()
+    record(*[row(duration_ms=ms, path=path, tags=tags) for ms, path, tags in requests])
+    groups: dict[str | None, list[float]] = defaultdict(list)
+    for ms, path, tags in requests:
+        groups[(tags[0] if tags else None) if by_word else path].append(ms)
+    dimension = "TAG" if by_word else "PATH"
+    answer = told(client, PERCENTILES, groupBy=[dimension])["requestStats"]
+    assert len(answer) == len(groups)
+    for group in answer:
+        known = sorted(ms for ms in groups[group["dimensions"][0]["value"]] if ms > 0)
+        for name, share in (("p50Ms", 50), ("p95Ms", 95), ("p99Ms", 99)):
+            exact = known[-(-len(known) * share // 100) - 1] if known else None
+            assert group[name] == (exact and pytest.approx(exact, rel=0.0251))
+
+
 FACTS = st.lists(
     st.fixed_dictionaries(
         {
