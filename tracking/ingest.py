@@ -6,65 +6,83 @@ where the last run stopped. Rows and position are committed together, as with th
 
 from __future__ import annotations
 
-import gzip
 import hashlib
-import zlib
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import BinaryIO, NamedTuple, Protocol, cast
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 
 from tracking import conf, recorder
 from tracking.engine.accesslog import LineError, parse_line
+from tracking.engine.jsonlog import parse_json_line
 from tracking.engine.visit import Record
+from tracking.loglines import LONGEST_LINE, Line, LogError, Readable, lines, opened
 from tracking.models import ReadPosition
 
+__all__ = ["Ingest", "LogError", "Summary"]
+
 BATCH_LINES = 5000
-CHUNK_BYTES = 1024 * 1024
-LONGEST_LINE = 64 * 1024
-HEAD_BYTES = 4096
-GZIP_MAGIC = b"\x1f\x8b"
-
-
-class LogError(Exception):
-    """The log cannot be read further; what stands before that point is recorded."""
-
-
-class Readable(Protocol):
-    def read(self, size: int, /) -> bytes: ...
-
-
-class Line(NamedTuple):
-    """A line of a log: its number from 1, where it begins and ends in bytes, and its text.
-
-    A line longer than LONGEST_LINE has no text. `whole` is False for a last line without an end.
-    """
-
-    number: int
-    start: int
-    end: int
-    text: bytes | None
-    whole: bool = True
+MOST_ADDRESSES = 100_000  # that are counted at once; beyond it the rare ones are forgotten
 
 
 @dataclass
 class Summary:
-    """What a run did with a log: rows recorded, lines it could not read, lines known before."""
+    """What a run did: rows recorded, lines it could not read, lines known before.
+
+    Times are of the rows recorded, as Record.at has them. `addresses` are exact until there are
+    more than MOST_ADDRESSES; then (`about`) those that came rarely may miss some requests.
+    """
 
     rows: int = 0
     bad: int = 0
     known: int = 0
     unfinished: bool = False
+    first: str = ""
+    last: str = ""
+    addresses: Counter[str] = field(default_factory=Counter)
+    about: bool = False
+
+    def note(self, records: list[Record]) -> None:
+        """Take the times and addresses of records that are now rows."""
+        if not records:
+            return
+        times = [record.at for record in records]
+        self.first = min(times + [self.first] * bool(self.first))
+        self.last = max(*times, self.last)
+        self._count(Counter(record.address for record in records))
+
+    def add(self, other: Summary) -> None:
+        """Take in what another run did."""
+        self.rows += other.rows
+        self.bad += other.bad
+        self.known += other.known
+        self.unfinished |= other.unfinished
+        self.first = min(filter(None, (self.first, other.first)), default="")
+        self.last = max(self.last, other.last)
+        self.about |= other.about
+        self._count(other.addresses)
+
+    def _count(self, addresses: Counter[str]) -> None:
+        self.addresses.update(addresses)
+        if len(self.addresses) > MOST_ADDRESSES:
+            self.addresses = Counter(dict(self.addresses.most_common(MOST_ADDRESSES // 2)))
+            self.about = True
 
 
 class Ingest:
-    """One run over one log."""
+    """One run over one log; lines of JSON may have a field map (engine.jsonlog)."""
 
     def __init__(
-        self, source: str, *, on_bad: Callable[[int, str], None], strict: bool = False
+        self,
+        source: str,
+        *,
+        on_bad: Callable[[int, str], None],
+        strict: bool = False,
+        fields: Mapping[str, str] | None = None,
     ) -> None:
         self.source = source
         self.on_bad = on_bad
         self.strict = strict
+        self.fields = fields
         self.summary = Summary()
         self._batch: list[Record] = []
         self._quotes_at_end = False
@@ -77,9 +95,7 @@ class Ingest:
         log; DatabaseError. All that was recorded until then stays, and the next run goes on
         behind it.
         """
-        head, chunks = _begun(stream)
-        if head.startswith(GZIP_MAGIC):
-            head, chunks = _begun(gzip.GzipFile(fileobj=cast("BinaryIO", _Chunks(chunks))))
+        head, chunks = opened(stream)
         if head:
             self._record(_position(head), chunks)
         return self.summary
@@ -87,7 +103,7 @@ class Ingest:
     def _record(self, position: ReadPosition, chunks: Iterator[bytes]) -> None:
         known, last = position.offset, None
         try:
-            for line in _lines(chunks):
+            for line in lines(chunks):
                 if line.start < known:
                     self._pass_over(line, position)
                     continue
@@ -139,80 +155,24 @@ class Ingest:
         if not line.whole and self._quotes_at_end and not quote_at_end:
             raise LineError("still being written")
         self._quotes_at_end = self._quotes_at_end or quote_at_end
-        configuration = conf.current()
-        record = parse_line(
-            line.text.decode("latin-1"),
-            self.source,
-            keep_query=configuration.keeps_query,
-            secret_names=configuration.redacted_names,
-        )
+        record = self._read(line.text.decode("latin-1"))
         return record._replace(request_id=_digest(f"{log} {line.start}".encode()))
+
+    def _read(self, text: str) -> Record:
+        configuration = conf.current()
+        keep, names = configuration.keeps_query, configuration.redacted_names
+        if self.fields or text.lstrip().startswith("{"):
+            return parse_json_line(
+                text, self.source, self.fields, keep_query=keep, secret_names=names
+            )
+        return parse_line(text, self.source, keep_query=keep, secret_names=names)
 
     def _flush(self, position: ReadPosition, last: Line | None) -> None:
         if last is not None and last.end > position.offset:
             position.tail = _tail(last, last.end)
             self.summary.rows += recorder.advance(position, last.end, self._batch)
+            self.summary.note(self._batch)
         self._batch = []
-
-
-class _Chunks:
-    """Chunks as a file that gzip can read."""
-
-    def __init__(self, chunks: Iterator[bytes]) -> None:
-        self._chunks = chunks
-        self._rest = b""
-
-    def read(self, size: int = -1) -> bytes:
-        if not self._rest:
-            self._rest = next(self._chunks, b"")
-        taken, self._rest = self._rest[:size], self._rest[size:]
-        return taken
-
-
-def _begun(stream: Readable) -> tuple[bytes, Iterator[bytes]]:
-    """Return the beginning of a stream, and the whole of it in chunks."""
-    head = b""
-    while len(head) < HEAD_BYTES and (more := _read(stream, HEAD_BYTES - len(head))):
-        head += more
-    return head, _chunks(head, stream)
-
-
-def _chunks(head: bytes, stream: Readable) -> Iterator[bytes]:
-    chunk = head
-    while chunk:
-        yield chunk
-        chunk = _read(stream, CHUNK_BYTES)
-
-
-def _read(stream: Readable, size: int) -> bytes:
-    try:
-        return stream.read(size)
-    except (EOFError, zlib.error) as error:
-        raise LogError(f"the compressed data is damaged ({error})") from None
-    except OSError as error:
-        raise LogError(str(error)) from None
-
-
-def _lines(chunks: Iterator[bytes]) -> Iterator[Line]:
-    number = start = 0
-    rest, dropped = b"", 0
-    for chunk in chunks:
-        *texts, rest = (rest + chunk).split(b"\n")
-        for text in texts:
-            number += 1
-            end = start + dropped + len(text) + 1
-            yield Line(number, start, end, None if dropped or len(text) > LONGEST_LINE else text)
-            start, dropped = end, 0
-        if dropped or len(rest) > LONGEST_LINE:  # keep counting, not the text
-            dropped, rest = dropped + len(rest), b""
-    if rest or dropped:
-        yield Line(
-            number + 1,
-            start,
-            start + dropped + len(rest),
-            rest if not dropped else None,
-            whole=False,
-        )
 
 
 def _position(head: bytes) -> ReadPosition:

@@ -288,3 +288,83 @@ def test_a_real_log_is_counted_right_per_address_and_hour(
     for address, facts in truth.items():
         if facts["max_clock_hour"] is not None:
             assert busiest[address] == facts["max_clock_hour"], address
+
+
+def caddy(number: int) -> bytes:
+    request = {"remote_ip": f"192.0.2.{number % 3}", "method": "GET", "uri": f"/page/{number}"}
+    line = {"ts": 1646861401 + number, "request": request, "status": 200, "duration": 0.5}
+    return json.dumps(line).encode() + b"\n"
+
+
+def test_lines_of_json_are_known_by_what_they_hold(
+    log: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = tmp_path / "caddy.log"
+    other.write_bytes(b"".join(map(caddy, range(5))))
+    out = told(other, log, capsys=capsys)
+    assert "caddy.log: 5 recorded, 0 known before, 0 bad" in out
+    assert "in all: 105 lines, 0 bad" in out
+    assert "from 2015-05-17 10:00:00 to 2022-03-09 21:30:05 UTC" in out
+    assert "top addresses: 192.0.2.0 3, 192.0.2.1 3, 192.0.2.2 2" in out
+    assert RequestLog.objects.filter(source="caddy.log", duration_ms=500).count() == 5
+    out = told(other, log, capsys=capsys)
+    assert "in all: 105 lines, 0 bad\n" in out
+    assert "top" not in out
+    assert RequestLog.objects.count() == 105
+
+
+def test_a_field_map_reads_any_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "nginx.json"
+    told_by_nginx = (
+        '{"t":"2022-03-09T22:30:01+01:00","a":"192.0.2.7","r":"GET /x HTTP/1.1","s":"404"}'
+    )
+    path.write_text(told_by_nginx + "\n" + "203.0.113.1 - - [x]\n")
+    fields = ["--fields", "at=t,address=a,request=r,status=s"]
+    call_command("ingest_log", str(path), *fields)
+    captured = capsys.readouterr()
+    assert "1 recorded, 0 known before, 1 bad" in captured.out
+    assert "line 2: not a JSON object" in captured.err
+    row = RequestLog.objects.get()
+    assert (row.address, row.path, row.status) == ("192.0.2.7", "/x", 404)
+
+
+def test_a_wrong_field_map_is_one_sentence(log: Path) -> None:
+    with pytest.raises(CommandError, match="name also what holds address and status"):
+        call_command("ingest_log", str(log), "--fields", "at=t")
+
+
+def test_hostile_lines_of_json_cost_themselves_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "caddy.log"
+    hostile = [
+        b'{"ts":1,"request":{"uri":"' + b"x" * 5_000_000 + b'"}}',
+        b"[" * 60_000,
+        b'{"ts": NaN, "request": {}, "status": 200}',
+        b'{"request": "text", "status": []}',
+        b'{"ts": "\xff\xfe", "request": {"method": "GET", "uri": "/"}, "status": 200}',
+        b"\x00\xff",
+    ]
+    path.write_bytes(caddy(1) + b"\n".join(hostile) + b"\n" + caddy(2))
+    call_command("ingest_log", str(path))
+    captured = capsys.readouterr()
+    assert "2 recorded, 0 known before, 6 bad" in captured.out
+    assert [f"line {number}:" in captured.err for number in range(1, 9)] == [
+        *([False] + [True] * 6 + [False])
+    ]
+    assert paths() == ["/page/1", "/page/2"]
+
+
+def test_more_addresses_than_are_kept_are_told_as_about(
+    log: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ingest, "MOST_ADDRESSES", 50)
+    assert "top addresses (about):" in told(log, capsys=capsys)
+
+
+def test_one_log_that_cannot_be_read_keeps_no_other_from_being_read(
+    log: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(CommandError, match=r"missing\.log: No such file"):
+        told(tmp_path / "missing.log", log, capsys=capsys)
+    assert len(paths()) == 100

@@ -45,11 +45,11 @@ def parse_line(
     if match is None:
         raise LineError("neither the common nor the combined log format")
     host, user, time, request, status, referer, agent = match.groups(default="-")
-    method, target = _request(_unescaped(request))
+    method, target = split_request(_unescaped(request))
     path, query = split_target(target)
     return Record(
-        at=_time(time),
-        address=_address(host),
+        at=common_time(time),
+        address=canonical_address(host),
         method=method,
         host="",
         path=redacted_url(path, secret_names),
@@ -68,7 +68,8 @@ def parse_line(
     )
 
 
-def _request(text: str) -> tuple[str, str]:
+def split_request(text: str) -> tuple[str, str]:
+    """Return method and target of a request line; what is no HTTP has the method "-"."""
     method, space, rest = text.partition(" ")
     target, space, protocol = rest.rpartition(" ")
     if not (space and protocol.startswith("HTTP/") and method.isalpha() and method.isascii()):
@@ -77,7 +78,8 @@ def _request(text: str) -> tuple[str, str]:
 
 
 @lru_cache(maxsize=4096)
-def _time(text: str) -> str:
+def common_time(text: str) -> str:
+    """Return the time of the common format as Record.at has it. Raises LineError."""
     match = _TIME.fullmatch(text)
     if match is None or match[2] not in _MONTHS:
         raise LineError("the time is not of the form 17/May/2015:10:05:00 +0000")
@@ -95,11 +97,12 @@ def _time(text: str) -> str:
 
 
 @lru_cache(maxsize=4096)
-def _address(text: str) -> str:
+def canonical_address(text: str) -> str:
+    """Return an address in its one form. Raises LineError."""
     try:
         return str(parse_address(text))
     except AddressError:
-        raise LineError("the first field is not an address (are host names looked up?)") from None
+        raise LineError("the client is not an address (are host names looked up?)") from None
 
 
 def _unescaped(text: str) -> str:

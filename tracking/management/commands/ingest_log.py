@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from argparse import ArgumentParser
+from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,18 +13,22 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError
 from tqdm import tqdm
 
+from tracking.engine.jsonlog import FACTS, FieldMapError, read_field_map
 from tracking.engine.text import escaped
-from tracking.ingest import Ingest, LogError, Readable, Summary
+from tracking.ingest import Ingest, LogError, Summary
+from tracking.loglines import Readable
 from tracking.recorder import Outrun
 
 MOST_BAD_LINES_SHOWN = 20
+TOP = 5  # addresses in the summary
 
 
 class Command(BaseCommand):
     help = (
-        "Read access logs of nginx or Apache (common or combined format, plain or gzip; - is"
-        " standard input) into the record. Lines that are on record already are passed over, so"
-        " the same log can be read again at any time."
+        "Read access logs into the record: nginx's or Apache's (common or combined format),"
+        " Caddy's or Traefik's (JSON), or any JSON with --fields; plain or gzip; - is standard"
+        " input. Lines that are on record already are passed over, so the same log can be read"
+        " again at any time."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -37,25 +41,37 @@ class Command(BaseCommand):
         parser.add_argument(
             "--strict", action="store_true", help="stop at the first line that cannot be read"
         )
+        parser.add_argument(
+            "--fields",
+            type=_field_map,
+            metavar="FACT=MEMBER,…",
+            help="which member of each line of JSON holds what, for example nginx's"
+            " at=time,address=remote_addr,request=request,status=status"
+            f" (the facts: {', '.join(FACTS)})",
+        )
 
-    def handle(self, *, files: list[str], source: str | None, strict: bool, **_: Any) -> None:
+    def handle(
+        self,
+        *,
+        files: list[str],
+        source: str | None,
+        strict: bool,
+        fields: dict[str, str] | None,
+        **_: Any,
+    ) -> None:
+        total, failures = Summary(), []
         for name in files:
             marked = escaped(source or ("stdin" if name == "-" else Path(name).name), 64)
-            summary = self._ingest(name, marked, strict)
-            self.stdout.write(self._told(name, summary))
-
-    def _ingest(self, name: str, source: str, strict: bool) -> Summary:
-        ingest = Ingest(source, on_bad=self._show_bad(name), strict=strict)
-        try:
-            with _opened(name) as stream:
-                return ingest.run(stream)
-        except (LogError, OSError) as error:
-            reason = error.strerror or error if isinstance(error, OSError) else error
-            raise CommandError(f"{name}: {reason}. {_kept(ingest)}") from None
-        except Outrun:
-            raise CommandError(f"{name}: another run is reading this log; let it finish.") from None
-        except DatabaseError as error:
-            raise CommandError(f"The database is away ({error}). {_kept(ingest)}") from None
+            ingest = Ingest(marked, on_bad=self._show_bad(name), strict=strict, fields=fields)
+            failure = _failure(name, ingest)
+            if failure:
+                failures.append(failure)
+            else:
+                self.stdout.write(self._told(name, ingest.summary))
+            total.add(ingest.summary)
+        self.stdout.write(_in_all(total))
+        if failures:
+            raise CommandError("\n".join(failures))
 
     def _show_bad(self, name: str) -> Callable[[int, str], None]:
         shown = 0
@@ -75,6 +91,41 @@ class Command(BaseCommand):
         if summary.unfinished:
             parts.append("the last line has no end yet and waits for the next run")
         return f"{name}: {', '.join(parts)}"
+
+
+def _failure(name: str, ingest: Ingest) -> str:
+    """Read a log; return why it could not be read to its end, empty when it was."""
+    try:
+        with _opened(name) as stream:
+            ingest.run(stream)
+    except (LogError, OSError) as error:
+        reason = error.strerror or error if isinstance(error, OSError) else error
+        return f"{name}: {reason}. {_kept(ingest)}"
+    except Outrun:
+        return f"{name}: another run is reading this log; let it finish."
+    except DatabaseError as error:
+        raise CommandError(f"The database is away ({error}). {_kept(ingest)}") from None
+    return ""
+
+
+def _in_all(total: Summary) -> str:
+    lines = total.rows + total.known + total.bad
+    text = f"in all: {lines} lines, {total.bad} bad"
+    if not total.first:
+        return text
+    top = ", ".join(f"{address} {count}" for address, count in total.addresses.most_common(TOP))
+    about = " (about)" if total.about else ""
+    return (
+        f"{text}; recorded now: from {total.first[:19]} to {total.last[:19]} UTC\n"
+        f"top addresses{about}: {top}"
+    )
+
+
+def _field_map(text: str) -> dict[str, str]:
+    try:
+        return read_field_map(text)
+    except FieldMapError as error:
+        raise ArgumentTypeError(str(error)) from None
 
 
 def _kept(ingest: Ingest) -> str:
