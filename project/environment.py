@@ -73,6 +73,14 @@ def development_key(path: Path, debug: bool) -> str:
     return path.read_text().strip()
 
 
+def content(path: str) -> str:
+    """Return the text of a file that holds a secret, without its line end; of no file, nothing."""
+    try:
+        return (BASE_DIR / path).read_text().strip() if path else ""
+    except (OSError, UnicodeDecodeError):
+        refuse(f"{path} cannot be read: name a file that holds the secret and nothing else.")
+
+
 def huey_storage(url: str, secret: str, state_dir: Path) -> dict[str, Any]:
     """Return djhuey's settings for HUEY_URL: sqlite:, redis: or postgres:."""
     common: dict[str, Any] = {

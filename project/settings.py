@@ -16,6 +16,7 @@ from project.environment import (
     BASE_DIR,
     SHORTEST_KEY,
     by_detector,
+    content,
     database,
     detector_changes,
     development_key,
@@ -87,7 +88,14 @@ try:
         "password": env.str("DJANGO_SUPERUSER_PASSWORD", ""),
         "email": env.str("DJANGO_SUPERUSER_EMAIL", ""),
     }
-    IPINFO_TOKEN = env.str("IPINFO_TOKEN", "")
+    TRACKING_GEOIP_ACCOUNTS = {
+        "maxmind_account": env.str("GEOIPUPDATE_ACCOUNT_ID", ""),
+        "maxmind_key": env.str("GEOIPUPDATE_LICENSE_KEY", "")
+        or content(env.str("GEOIPUPDATE_LICENSE_KEY_FILE", "")),
+        "maxmind_editions": env.str("GEOIPUPDATE_EDITION_IDS", ""),
+        "maxmind_host": env.str("GEOIPUPDATE_HOST", ""),
+        "ipinfo_token": env.str("IPINFO_TOKEN", ""),
+    }
     TRACKING_STATE_DIR = STATE_DIR
     TRACKING_TRUSTED_PROXIES = env.words("TRUSTED_PROXIES", "", check=networks)
     TRACKING_TRUSTED_PROXY_HEADER = env.str(

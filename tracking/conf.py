@@ -24,6 +24,7 @@ from tracking.engine import sensitive
 from tracking.engine.address import AddressError, IPNetwork, parse_network
 from tracking.engine.endpoints import Endpoint, EventType, read_endpoints, read_event_types
 from tracking.engine.forwarding import Proxies
+from tracking.engine.geoaccounts import GeoAccounts, read_geo_accounts
 from tracking.engine.limits import LIMITS, Key, Limit, changed, for_all
 
 MIB = 1024 * 1024
@@ -42,6 +43,7 @@ class Configuration:
     trusted_unix_socket: bool = False
     ipv6_prefix: int = 64
     geoip_path: Path | None = None
+    geoip_accounts: GeoAccounts = field(default_factory=GeoAccounts)
     background_thread: bool = True
     drain_interval: float = 0.25
     journal_segment_bytes: int = 16 * MIB
@@ -283,6 +285,7 @@ SETTINGS: tuple[tuple[str, str, Callable[[object], object]], ...] = (
     ("tracking.E032", "TRACKING_ALERT_INTERVAL", _duration),
     ("tracking.E033", "TRACKING_ALERT_MUTE", read_event_types),
     ("tracking.E034", "TRACKING_ALERT_NETWORKS", _networks),
+    ("tracking.E036", "TRACKING_GEOIP_ACCOUNTS", read_geo_accounts),
 )
 
 _current: Configuration | None = None

@@ -52,14 +52,21 @@ class Received:
 
 
 def fetch(
-    url: str, into: IO[bytes], limit: int, validators: Mapping[str, str], advance: Advance
+    url: str,
+    into: IO[bytes],
+    limit: int,
+    validators: Mapping[str, str],
+    advance: Advance,
+    authorization: str = "",
 ) -> Received | None:
     """Write what `url` gives, at most `limit` bytes, to `into`; None when it has not changed.
+
+    `authorization` goes to that host alone, nowhere else it may lead.
 
     Raises DownloadError, RefusedError, or OSError when it cannot be written.
     """
     deadline = time.monotonic() + TOTAL_SECONDS
-    with _answer(url, "GET", validators) as answer:
+    with _answer(url, "GET", validators, authorization) as answer:
         if answer is None:
             return None
         total = _length(answer)
@@ -81,9 +88,9 @@ def fetch(
         return Received(size, kept)
 
 
-def has_changed(url: str, validators: Mapping[str, str]) -> bool:
+def has_changed(url: str, validators: Mapping[str, str], authorization: str = "") -> bool:
     """Tell whether `url` has something else than what the validators came with."""
-    with _answer(url, "HEAD", validators) as answer:
+    with _answer(url, "HEAD", validators, authorization) as answer:
         return answer is not None
 
 
@@ -176,11 +183,13 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
 
 @contextmanager
 def _answer(
-    url: str, method: str, validators: Mapping[str, str]
+    url: str, method: str, validators: Mapping[str, str], authorization: str
 ) -> Iterator[http.client.HTTPResponse | None]:
     headers = {sent: validators[name] for name, sent in _CONDITIONS.items() if name in validators}
     headers["User-Agent"] = "update_geoip"
     request = urllib.request.Request(checked(url), headers=headers, method=method)  # noqa: S310
+    if authorization:
+        request.add_unredirected_header("Authorization", authorization)
     handlers: list[urllib.request.BaseHandler] = [_Redirects()]
     if _is_loopback(host(url)):
         handlers.append(urllib.request.ProxyHandler({}))
@@ -191,6 +200,10 @@ def _answer(
         if error.code == http.HTTPStatus.NOT_MODIFIED:
             yield None
             return
+        if authorization and error.code in {401, 403}:
+            raise RefusedError(
+                f"{host(url)} refuses the account or its key ({error.code})"
+            ) from None
         raise DownloadError(f"{host(url)} answers {error.code}") from None
     except (URLError, OSError, http.client.HTTPException) as error:
         raise DownloadError(f"{host(url)}: {_why(error)}") from None

@@ -7,19 +7,22 @@ the change itself is one rename: who reads at that moment reads the old file or 
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
 from tracking import download
+from tracking.archives import is_tar, take_member
 from tracking.conf import MIB, current
 from tracking.download import Advance, DownloadError, RefusedError
 from tracking.geo import Database, GeoFileError, Reader
+from tracking.geosources import SOURCES, Offer, chosen
 
 LARGEST_DOWNLOAD = 512 * MIB
 LARGEST_DATABASE = 2048 * MIB
@@ -28,43 +31,12 @@ USUAL_EDITIONS = ("city", "asn")
 Answer = TypeVar("Answer")
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
-    """Somebody who publishes databases: where each edition lies, the likeliest address first."""
-
-    name: str
-    licence: str
-    attribution: str
-    types: str  # how the type written in its databases begins
-    urls: Callable[[str, date], tuple[str, ...]]  # of an edition, today
-
-
-def _db_ip_urls(edition: str, today: date) -> tuple[str, ...]:
-    """A month's databases come on its first days; until then last month's are the newest."""
-    last_month = today.replace(day=1) - timedelta(days=1)
-    return tuple(
-        f"https://download.db-ip.com/free/dbip-{edition}-lite-{month:%Y-%m}.mmdb.gz"
-        for month in (today, last_month)
-    )
-
-
-# Asked in this order until one of them answers.
-SOURCES: tuple[Source, ...] = (
-    Source(
-        name="DB-IP Lite",
-        licence="CC BY 4.0",
-        attribution="IP Geolocation by DB-IP, https://db-ip.com",
-        types="DBIP-",
-        urls=_db_ip_urls,
-    ),
-)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
-    """What to fetch. Without `url` and `file` the SOURCES are asked."""
+    """What to fetch. Without `url` and `file` one of geosources.SOURCES is asked."""
 
     edition: str
+    source: str | None = None  # its key; None: the first that is ready
     url: str | None = None
     sha256: str | None = None  # of the file as sent, or of the database in it
     file: Path | None = None
@@ -106,6 +78,17 @@ def update(orders: list[Order], advance: Advance) -> list[Outcome]:
         raise RefusedError(f"{folder} cannot be used: {error.strerror or error}") from None
 
 
+def update_weekly() -> list[Outcome]:
+    """Fetch what is a week old; where somebody's own file is GEOIP_PATH, nothing.
+
+    Raises RefusedError as `update` does.
+    """
+    orders = [Order(edition=edition, if_older=timedelta(days=7)) for edition in editions()]
+    if _is_foreign(_Present(_target(current().geoip, orders[0]))):
+        return []
+    return update(orders, lambda *_: None)
+
+
 def _carried_out(order: Order, target: Path, advance: Advance) -> Outcome:
     present = _Present(target)
     try:
@@ -122,10 +105,15 @@ def _carried_out(order: Order, target: Path, advance: Advance) -> Outcome:
 
 
 def _checked(order: Order, present: _Present) -> tuple[str, str]:
-    url, changed = _asked(order, lambda url: download.has_changed(url, present.validators(url)))
+    def ask(offer: Offer) -> bool:
+        if offer.md5:
+            return offer.md5 != present.md5()
+        return download.has_changed(offer.url, present.validators(offer.url), offer.authorization)
+
+    offer, changed = _asked(order, ask)
     if changed:
-        return "available", f"{download.host(url)} has something newer, or does not say."
-    return "current", f"{download.host(url)} has nothing newer. {present.kept()}"
+        return "available", f"{download.host(offer.url)} has something newer, or does not say."
+    return "current", f"{download.host(offer.url)} has nothing newer. {present.kept()}"
 
 
 def _got(order: Order, present: _Present, advance: Advance) -> tuple[str, str]:
@@ -139,44 +127,59 @@ def _got(order: Order, present: _Present, advance: Advance) -> tuple[str, str]:
             return _installed(order, present, given, {"source": "file", "url": order.file.name})
     with tempfile.TemporaryFile(dir=present.path.parent) as sent:
 
-        def ask(url: str) -> download.Received | None:
+        def ask(offer: Offer) -> download.Received | None:
             sent.seek(0)
             sent.truncate()
-            known = {} if order.force else present.validators(url)
-            return download.fetch(url, sent, LARGEST_DOWNLOAD, known, advance)
+            if offer.md5 and offer.md5 == present.md5() and not order.force:
+                return None
+            known = {} if order.force else present.validators(offer.url)
+            return download.fetch(
+                offer.url, sent, LARGEST_DOWNLOAD, known, advance, offer.authorization
+            )
 
-        url, received = _asked(order, ask)
+        offer, received = _asked(order, ask)
+        host = download.host(offer.url)
         if received is None:
             present.write_sidecar(present.about)
-            return "current", f"{download.host(url)} has nothing newer. {present.kept()}"
-        origin = {"source": download.host(url), "url": download.without_secrets(url)}
-        return _installed(order, present, sent, origin | {"validators": received.validators})
+            return "current", f"{host} has nothing newer. {present.kept()}"
+        origin: dict[str, Any] = {"source": host, "url": download.without_secrets(offer.url)}
+        origin["validators"] = received.validators
+        return _installed(order, present, sent, origin, offer.md5)
 
 
-def _asked(order: Order, ask: Callable[[str], Answer]) -> tuple[str, Answer]:
-    """Return the first URL that answers, and its answer."""
+def _asked(order: Order, ask: Callable[[Offer], Answer]) -> tuple[Offer, Answer]:
+    """Return the first offer that answers, and its answer."""
     today = datetime.now(UTC).date()
-    known = [url for source in SOURCES for url in source.urls(order.edition, today)]
+    if order.url:
+        offers: tuple[Offer, ...] = (Offer(order.url),)
+    else:
+        offers = chosen(order.edition, order.source).offers(order.edition, today)
     reasons = []
-    for url in [order.url] if order.url else known:
+    for offer in offers:
         try:
-            return url, ask(download.checked(url))
+            download.checked(offer.url)
+            return offer, ask(offer)
         except DownloadError as error:
             reasons.append(str(error))
     raise DownloadError("; ".join(dict.fromkeys(reasons)))
 
 
 def _installed(
-    order: Order, present: _Present, sent: IO[bytes], origin: dict[str, Any]
+    order: Order, present: _Present, sent: IO[bytes], origin: dict[str, Any], md5: str = ""
 ) -> tuple[str, str]:
     part = present.path.with_name(f".{present.path.name}.part")
     try:
         digest = download.unpack(sent, part, LARGEST_DATABASE, order.sha256)
+        if is_tar(part):
+            take_member(part, ".mmdb", LARGEST_DATABASE)
+            digest = download.sha256(part)
+        if md5 and _md5(part) != md5:
+            raise RefusedError("the MD5 is not the one the source told before")
         new, old = Reader(part).about, present.database
         if order.edition not in new.kinds:
             knows = ", ".join(new.kinds)
             raise RefusedError(f"{new.type} is no database of edition {order.edition} ({knows})")
-        if old and new.built < old.built and not order.force:
+        if old and new.built < old.built and _is_rival(order, old, new) and not order.force:
             return _older(order, present, new)
         unchanged = digest == present.about.get("sha256")
         if not unchanged:
@@ -189,6 +192,11 @@ def _installed(
     return "updated", f"{present.path} is now {new.type} of {new.built:%Y-%m-%d}."
 
 
+def _is_rival(order: Order, old: Database, new: Database) -> bool:
+    """Tell whether the dates of two databases compare: another source's may be an older one."""
+    return bool(order.url or order.file) or old.type == new.type
+
+
 def _older(order: Order, present: _Present, new: Database) -> tuple[str, str]:
     older = f"{new.type} of {new.built:%Y-%m-%d} is older than what is here"
     if order.url or order.file:
@@ -199,7 +207,7 @@ def _older(order: Order, present: _Present, new: Database) -> tuple[str, str]:
 def _described(database: Database) -> dict[str, Any]:
     about: dict[str, Any] = {"type": database.type, "built": database.built.isoformat()}
     for source in SOURCES:
-        if database.type.startswith(source.types):
+        if database.type.lower().startswith(tuple(map(str.lower, source.types))):
             about |= {"licence": source.licence, "attribution": source.attribution}
     return about
 
@@ -230,6 +238,10 @@ class _Present:
         same = self.about.get("url") == download.without_secrets(url)
         return kept if same and isinstance(kept, dict) else {}
 
+    def md5(self) -> str:
+        """Return the MD5 of the database in place, empty when there is none."""
+        return _md5(self.path) if self.database else ""
+
     def age(self) -> timedelta | None:
         """Return how long ago a source was last asked; None when that is unknown."""
         try:
@@ -241,6 +253,16 @@ class _Present:
         part = self.sidecar.with_name(f".{self.sidecar.name}.part")
         part.write_text(json.dumps(about | {"checked": datetime.now(UTC).isoformat()}, indent=1))
         part.replace(self.sidecar)
+
+
+def _md5(path: Path) -> str:
+    """Return what MaxMind tells its databases apart by; nothing here relies on it for safety."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, _not_for_safety).hexdigest()
+
+
+def _not_for_safety() -> Any:
+    return hashlib.md5(usedforsecurity=False)
 
 
 def _target(root: Path, order: Order) -> Path:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import platform
 import threading
 import time
+from zlib import crc32
 
 from django.utils import timezone
 from huey import crontab
@@ -16,7 +18,9 @@ from tracking import (
     conf,
     detection,
     digest,
+    download,
     drainer,
+    geoupdate,
     peers,
     retention,
     signals,
@@ -26,6 +30,10 @@ from tracking.models import Counter
 logger = logging.getLogger(__name__)
 
 HEARTBEAT = "huey.heartbeat"
+# When sources of places are asked: not all nodes of the world at once.
+_MINUTE, _HOUR = (
+    str(crc32(platform.node().encode()) // part % of) for part, of in ((1, 60), (60, 24))
+)
 _woken_until = 0.0  # on the monotonic clock
 _delivering = threading.Lock()
 
@@ -64,6 +72,20 @@ def close_expired_rules() -> None:
 @db_periodic_task(crontab(minute="17"))
 def forget_old_requests() -> None:
     retention.forget(timezone.now())
+
+
+@db_periodic_task(crontab(minute=_MINUTE, hour=_HOUR))
+def update_places() -> None:
+    """Fetch newer databases of places, a week after the last time; see tracking.geoupdate."""
+    try:
+        outcomes = geoupdate.update_weekly()
+    except download.RefusedError as error:
+        logger.warning("Places: %s", error)
+        return
+    for outcome in outcomes:
+        bad = outcome.state in {"failed", "unreachable"}
+        level = logging.WARNING if bad else logging.INFO
+        logger.log(level, "Places, %s: %s. %s", outcome.edition, outcome.state, outcome.message)
 
 
 @db_periodic_task(crontab(minute="*/10"))

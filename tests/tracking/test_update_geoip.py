@@ -9,6 +9,7 @@ import io
 import json
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -18,8 +19,9 @@ from django.core.management import CommandError, call_command
 from pytest_django import Settings
 
 from tests.mmdb import ASN, CITY, INSIDE, NETWORK, write
-from tracking import download, geo, geoupdate
+from tracking import download, geo, geosources, geoupdate
 from tracking.engine.address import parse_address
+from tracking.geosources import Offer
 
 Answer = Callable[["Handler"], None]
 
@@ -73,13 +75,12 @@ def folder(
     settings.TRACKING_GEOIP_PATH = tmp_path / "geoip"
     monkeypatch.setattr(geo, "CHECK_SECONDS", 0.0)
     geo.reset()
-    (real,) = geoupdate.SOURCES
 
-    def urls(edition: str, today: date) -> tuple[str, ...]:
-        return server.url(f"/{edition}-this.gz"), server.url(f"/{edition}-last.gz")
+    def offers(edition: str, today: date) -> tuple[Offer, ...]:
+        return tuple(Offer(server.url(f"/{edition}-{month}.gz")) for month in ("this", "last"))
 
-    local = geoupdate.Source(real.name, real.licence, real.attribution, real.types, urls)
-    monkeypatch.setattr(geoupdate, "SOURCES", (local,))
+    local = replace(geosources.SOURCES[-1], offers=offers)
+    monkeypatch.setattr(geosources, "SOURCES", (*geosources.SOURCES[:-1], local))
     return tmp_path / "geoip"
 
 
@@ -147,10 +148,10 @@ def test_city_and_asn_are_fetched_and_at_once_in_use(folder: Path, server: Serve
 
 
 def test_the_real_source_is_asked_for_this_month_and_then_the_last() -> None:
-    assert geoupdate._db_ip_urls("city", date(2027, 1, 31)) == (
+    assert [offer.url for offer in geosources._db_ip_offers("city", date(2027, 1, 31))] == [
         "https://download.db-ip.com/free/dbip-city-lite-2027-01.mmdb.gz",
         "https://download.db-ip.com/free/dbip-city-lite-2026-12.mmdb.gz",
-    )
+    ]
 
 
 def test_a_month_not_published_yet_falls_back_to_the_last(folder: Path, server: Server) -> None:
@@ -310,9 +311,8 @@ def test_no_network_is_status_3_and_a_clear_sentence(
 ) -> None:
     with Server() as closed:
         gone = closed.url("/x")
-    (local,) = geoupdate.SOURCES
-    nobody = geoupdate.Source(local.name, local.licence, "", "", lambda *_: (gone,))
-    monkeypatch.setattr(geoupdate, "SOURCES", (nobody,))
+    nobody = replace(geosources.SOURCES[-1], offers=lambda *_: (Offer(gone),))
+    monkeypatch.setattr(geosources, "SOURCES", (nobody,))
     status, told = run()
     assert status == 3
     assert "No source could be reached (127.0.0.1: 'Connection refused')" in told

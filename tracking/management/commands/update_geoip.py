@@ -14,6 +14,7 @@ from django.core.management.base import BaseCommand, CommandError
 from tqdm import tqdm
 
 from tracking.download import Advance, RefusedError
+from tracking.geosources import SOURCES
 from tracking.geoupdate import EDITIONS, Order, Outcome, editions, update
 
 UNREACHABLE = 3
@@ -22,8 +23,9 @@ UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 class Command(BaseCommand):
     help = (
-        "Fetch the databases that tell the country, city and network of an address: DB-IP Lite (no"
-        " account), or any MMDB file, plain or as gzip, from --url or --file. Running processes"
+        "Fetch the databases that tell the country, city and network of an address: MaxMind's or"
+        " IPinfo's with an account, DB-IP Lite without one, or any MMDB file (plain, gzip or"
+        " tar.gz) from --url or --file. Running processes"
         " read them within half a minute. Exit status: 0 = updated or current, 3 = no source"
         " reachable, 1 = what came is not usable; the database in place stays in both cases."
     )
@@ -33,6 +35,14 @@ class Command(BaseCommand):
             "--edition", action="append", choices=EDITIONS, help="default: city and asn"
         )
         origin = parser.add_mutually_exclusive_group()
+        origin.add_argument(
+            "--source",
+            choices=("auto", *(source.key for source in SOURCES)),
+            default="auto",
+            help="whom to ask; auto: MaxMind where GEOIPUPDATE_ACCOUNT_ID and"
+            " GEOIPUPDATE_LICENSE_KEY are set, else IPinfo Lite where IPINFO_TOKEN is set (it has"
+            " no cities), else DB-IP Lite",
+        )
         origin.add_argument("--url", help="fetch this instead (one edition)")
         origin.add_argument("--file", type=Path, help="take this file instead (one edition)")
         parser.add_argument("--sha256", type=_sha256, help="what --url or --file must have")
@@ -86,6 +96,7 @@ def _orders(options: dict[str, Any]) -> list[Order]:
     given = {
         name: options[name] for name in ("url", "file", "sha256", "force", "check", "if_older")
     }
+    given["source"] = None if options["source"] == "auto" else options["source"]
     return [Order(edition=edition, **given) for edition in dict.fromkeys(wanted)]
 
 
