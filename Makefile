@@ -41,7 +41,7 @@ check: ## Check style, types, layers, schema, migrations, settings and documents
 
 bench: ## Measure: every benchmark, as benchmarks/README.md explains (some minutes)
 	@$(bootstrap) requirements.txt requirements-dev.txt
-	@for name in recording limits blocking draining graphql_base graphql_pages; do \
+	@for name in recording limits blocking draining graphql_base graphql_pages dossier; do \
 		echo "== $$name"; $(python) -m benchmarks.$$name || exit 1; done
 
 schema: ## Write schema.graphql from the code

@@ -46,6 +46,18 @@ class LoginAttempt(relay.Node):
     outcome: LoginOutcome = strawberry.field(description="What became of it.")
     door: str = strawberry.field(description="The path it came by, or unknown.")
 
+    @classmethod
+    def of(cls, row: Row) -> LoginAttempt:
+        return cls(
+            pk=row.pk,
+            _id=strawberry.ID(write_id("LoginAttempt", row.pk)),
+            at=row.at,
+            address=IPAddress(str(row.address)),
+            account=row.account,
+            outcome=LoginOutcome(row.outcome),
+            door=row.door,
+        )
+
 
 @strawberry.input(description="Which attempts: all of its fields must hold.")
 class LoginAttemptFilter:
@@ -108,15 +120,5 @@ def attempts_by_id(info: Info, pks: Iterable[int]) -> dict[int, LoginAttempt]:
 
 
 def _nodes(pks: Iterable[int]) -> dict[int, LoginAttempt]:
-    return {
-        row.pk: LoginAttempt(
-            pk=row.pk,
-            _id=strawberry.ID(write_id("LoginAttempt", row.pk)),
-            at=row.at,
-            address=IPAddress(str(row.address)),
-            account=row.account,
-            outcome=LoginOutcome(row.outcome),
-            door=row.door,
-        )
-        for row in Row.objects.filter(pk__in=list(pks))
-    }
+    rows = Row.objects.filter(pk__in=list(pks))
+    return {row.pk: LoginAttempt.of(row) for row in rows}

@@ -38,6 +38,7 @@ PAGE = 50  # rows of a page whose size is not given
 LARGEST_PAGE = 100
 EVIDENCE = 10  # requests behind a suspicion, where no number is given
 LIST_SIZES = {"evidence": EVIDENCE, "planned": 100, "hours": 100, "targets": 100}  # without pages
+LIST_SIZES |= dict.fromkeys(("recentRequests", "suspicions", "rules", "pastRules", "attempts"), 10)
 PAGE_ARGUMENTS = frozenset({"first", "last", "top"})
 PAGE_FIELDS = frozenset({"edges", "nodes"})
 INTROSPECTION_COST = 2_000  # as the answers of its lists grow with the schema

@@ -20,6 +20,7 @@ from schema.authentication import AuthenticationMutations
 from schema.blocking import BlockingMutations
 from schema.detection import DetectionMutations, DetectionQueries
 from schema.detectors import DetectorMutations, DetectorQueries
+from schema.dossier import DossierQueries
 from schema.errors import USER_ERRORS
 from schema.explain import ExplainQueries
 from schema.guards import GUARD_ERRORS
@@ -76,6 +77,7 @@ class Query(
     SessionQueries,
     RequestQueries,
     StatisticsQueries,
+    DossierQueries,
     RuleQueries,
     SuspicionQueries,
     DetectorQueries,

@@ -50,6 +50,8 @@ QUESTIONS = {
     "users": "{ users { nodes { username } } }",
     "requestLogs": "{ requestLogs { nodes { path } } }",
     "requestStats": "{ requestStats { count } }",
+    "ip": '{ ip(address: "198.51.100.9") { lastSeen rules { hits } suspicions { count } } }',
+    "ip with attempts": '{ ip(address: "198.51.100.9") { attempts { account } } }',
     "loginAttempts": "{ loginAttempts { nodes { account } } }",
     "auditLog": "{ auditLog { nodes { action } } }",
     "node User": '{ node(id: "OTHER_USER") { id } }',
@@ -179,7 +181,7 @@ def outcome(answer: dict[str, Any]) -> str:
     """Return the code of the refusal, at the top or in the payload, or ALLOWED with an answer."""
     if "errors" in answer:
         (error,) = answer["errors"]
-        assert not any((answer.get("data") or {}).values())
+        assert not tells(answer.get("data"))
         code: str = error["extensions"]["code"]
         return code
     (value,) = answer["data"].values()
@@ -187,6 +189,11 @@ def outcome(answer: dict[str, Any]) -> str:
     assert value is not None
     assert value != [None]
     return " ".join(mistake["code"] for mistake in mistakes) or "ALLOWED"
+
+
+def tells(data: Any) -> bool:
+    """Say whether anything stands in an answer beside the objects around a refused field."""
+    return any(map(tells, data.values())) if isinstance(data, dict) else bool(data)
 
 
 def account(caller: str) -> User | None:

@@ -44,6 +44,7 @@ class LoginAttempt(models.Model):
         indexes = [
             models.Index(fields=["at", "id"], name="loginattempt_at"),
             models.Index(fields=["account", "address", "at"], name="loginattempt_account"),
+            models.Index(fields=["address", "at"], name="loginattempt_address"),
         ]
 
     def __str__(self) -> str:
