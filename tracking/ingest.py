@@ -15,7 +15,7 @@ from tracking import conf, recorder
 from tracking.engine.accesslog import LineError, parse_line
 from tracking.engine.jsonlog import parse_json_line
 from tracking.engine.visit import Record
-from tracking.loglines import LONGEST_LINE, Line, LogError, Readable, lines, opened
+from tracking.loglines import HEAD_BYTES, LONGEST_LINE, Line, LogError, Readable, lines, opened
 from tracking.models import ReadPosition
 
 __all__ = ["Ingest", "LogError", "Summary"]
@@ -85,9 +85,12 @@ class Ingest:
         self.fields = fields
         self.summary = Summary()
         self._batch: list[Record] = []
+        self._position: ReadPosition | None = None
+        self._last: Line | None = None
+        self._head = b""
         self._quotes_at_end = False
 
-    def run(self, stream: Readable) -> Summary:
+    def run(self, stream: Readable, *, live: bool = False) -> Summary:
         """Record every line that is not on record yet, plain or gzip.
 
         Raises LogError for damaged compressed data, for a log that is no longer what was read
@@ -95,13 +98,26 @@ class Ingest:
         log; DatabaseError. All that was recorded until then stays, and the next run goes on
         behind it.
         """
-        head, chunks = opened(stream)
+        head, chunks = opened(stream, live=live)
         if head:
-            self._record(_position(head), chunks)
+            self._position = _position(head)
+            self._record(self._position, self._seen(chunks))
         return self.summary
 
+    def flush(self) -> None:
+        """Record what was read and is not on record yet."""
+        position, last = self._position, self._last
+        if position is None or last is None or last.end <= position.offset:
+            return
+        if _head_bytes(position) < len(self._head):
+            _rename(position, self._head)
+        position.tail = _tail(last, last.end)
+        self.summary.rows += recorder.advance(position, last.end, self._batch)
+        self.summary.note(self._batch)
+        self._batch = []
+
     def _record(self, position: ReadPosition, chunks: Iterator[bytes]) -> None:
-        known, last = position.offset, None
+        known = position.offset
         try:
             for line in lines(chunks):
                 if line.start < known:
@@ -109,13 +125,19 @@ class Ingest:
                     continue
                 if not self._take(line, position.name):
                     break
-                last = line
+                self._last = line
                 if len(self._batch) >= BATCH_LINES:
-                    self._flush(position, last)
+                    self.flush()
         except LogError:
-            self._flush(position, last)
+            self.flush()
             raise
-        self._flush(position, last)
+        self.flush()
+
+    def _seen(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
+        """Keep the beginning of the log, of which a live one may have had a line only."""
+        for chunk in chunks:
+            self._head += chunk[: HEAD_BYTES - len(self._head)]
+            yield chunk
 
     def _pass_over(self, line: Line, position: ReadPosition) -> None:
         """Count a line that is on record; the last of them must still be what it was."""
@@ -167,13 +189,6 @@ class Ingest:
             )
         return parse_line(text, self.source, keep_query=keep, secret_names=names)
 
-    def _flush(self, position: ReadPosition, last: Line | None) -> None:
-        if last is not None and last.end > position.offset:
-            position.tail = _tail(last, last.end)
-            self.summary.rows += recorder.advance(position, last.end, self._batch)
-            self.summary.note(self._batch)
-        self._batch = []
-
 
 def _position(head: bytes) -> ReadPosition:
     """Return how far the log that begins like this was read; it may have been shorter then."""
@@ -181,11 +196,16 @@ def _position(head: bytes) -> ReadPosition:
     for position in sorted(known, key=_head_bytes, reverse=True):
         length = _head_bytes(position)
         if length <= len(head) and position.name == _name(head[:length]):
-            if length < len(head):  # the more is known of its beginning, the surer it is this log
-                position.name = _name(head)
-                position.save(update_fields=["name"])
+            if length < len(head):
+                _rename(position, head)
             return position
     return ReadPosition.objects.get_or_create(name=_name(head))[0]
+
+
+def _rename(position: ReadPosition, head: bytes) -> None:
+    """Keep more of the beginning of a log: the more is known of it, the surer it is this one."""
+    position.name = _name(head)
+    position.save(update_fields=["name"])
 
 
 def _head_bytes(position: ReadPosition) -> int:

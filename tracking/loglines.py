@@ -34,9 +34,14 @@ class Line(NamedTuple):
     whole: bool = True
 
 
-def opened(stream: Readable) -> tuple[bytes, Iterator[bytes]]:
-    """Return the beginning of a log, unpacked, and the whole of it in chunks."""
-    head, chunks = _begun(stream)
+def opened(stream: Readable, *, live: bool = False) -> tuple[bytes, Iterator[bytes]]:
+    """Return the beginning of a log, unpacked, and the whole of it in chunks.
+
+    Of a live one the beginning is what there is, a line at least. Raises LogError.
+    """
+    head, chunks = _begun(stream, live=live)
+    if live and head.startswith(GZIP_MAGIC):
+        raise LogError("is compressed, so nobody writes to it; read it without --follow")
     if head.startswith(GZIP_MAGIC):
         return _begun(gzip.GzipFile(fileobj=cast("BinaryIO", _Chunks(chunks))))
     return head, chunks
@@ -56,10 +61,13 @@ class _Chunks:
         return taken
 
 
-def _begun(stream: Readable) -> tuple[bytes, Iterator[bytes]]:
+def _begun(stream: Readable, *, live: bool = False) -> tuple[bytes, Iterator[bytes]]:
     """Return the beginning of a stream, and the whole of it in chunks."""
     head = b""
-    while len(head) < HEAD_BYTES and (more := _read(stream, HEAD_BYTES - len(head))):
+    while len(head) < HEAD_BYTES and not (live and b"\n" in head):
+        more = _read(stream, HEAD_BYTES - len(head))
+        if not more:
+            break
         head += more
     return head, _chunks(head, stream)
 

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 import sys
+import threading
 from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +21,7 @@ from tracking.engine.jsonlog import FACTS, FieldMapError, read_field_map
 from tracking.engine.text import escaped
 from tracking.ingest import Ingest, LogError, Summary
 from tracking.loglines import Readable
+from tracking.logtail import Follower
 from tracking.recorder import Outrun
 
 MOST_BAD_LINES_SHOWN = 20
@@ -42,6 +47,12 @@ class Command(BaseCommand):
             "--strict", action="store_true", help="stop at the first line that cannot be read"
         )
         parser.add_argument(
+            "--follow",
+            action="store_true",
+            help="go on reading what is written to the logs, also after their rotation, until"
+            " SIGINT (Ctrl-C) or SIGTERM",
+        )
+        parser.add_argument(
             "--fields",
             type=_field_map,
             metavar="FACT=MEMBER,…",
@@ -50,28 +61,57 @@ class Command(BaseCommand):
             f" (the facts: {', '.join(FACTS)})",
         )
 
-    def handle(
-        self,
-        *,
-        files: list[str],
-        source: str | None,
-        strict: bool,
-        fields: dict[str, str] | None,
-        **_: Any,
-    ) -> None:
+    def handle(self, *, files: list[str], follow: bool, **options: Any) -> None:
+        self._options = options
+        total, failures = self._followed(files) if follow else self._read(files)
+        self.stdout.write(_in_all(total))
+        if failures:
+            raise CommandError("\n".join(failures))
+
+    def _read(self, files: list[str]) -> tuple[Summary, list[str]]:
         total, failures = Summary(), []
         for name in files:
-            marked = escaped(source or ("stdin" if name == "-" else Path(name).name), 64)
-            ingest = Ingest(marked, on_bad=self._show_bad(name), strict=strict, fields=fields)
+            ingest = self._begun(name)
             failure = _failure(name, ingest)
             if failure:
                 failures.append(failure)
             else:
                 self.stdout.write(self._told(name, ingest.summary))
             total.add(ingest.summary)
-        self.stdout.write(_in_all(total))
-        if failures:
-            raise CommandError("\n".join(failures))
+        return total, failures
+
+    def _followed(self, files: list[str]) -> tuple[Summary, list[str]]:
+        if missing := [name for name in files if not Path(name).is_file()]:
+            raise CommandError(f"{missing[0]} is no file; --follow reads files only.")
+        stop = threading.Event()
+        followers = {
+            name: Follower(Path(name), partial(self._begun, name), stop, self._tell)
+            for name in dict.fromkeys(files)
+        }
+        with _stopped_by_signals(stop), ThreadPoolExecutor(len(followers)) as pool:
+            runs = [pool.submit(follower.run) for follower in followers.values()]
+            while wait(runs, timeout=1).not_done:
+                pass
+        for run in runs:
+            run.result()
+        total = Summary()
+        for name, follower in followers.items():
+            self.stdout.write(self._told(name, follower.summary))
+            total.add(follower.summary)
+        failed = {name: follower.failure for name, follower in followers.items()}
+        return total, [f"{name}: {why}." for name, why in failed.items() if why]
+
+    def _begun(self, name: str) -> Ingest:
+        source = self._options["source"] or ("stdin" if name == "-" else Path(name).name)
+        return Ingest(
+            escaped(source, 64),
+            on_bad=self._show_bad(name),
+            strict=self._options["strict"],
+            fields=self._options["fields"],
+        )
+
+    def _tell(self, text: str) -> None:
+        tqdm.write(text, file=sys.stderr)
 
     def _show_bad(self, name: str) -> Callable[[int, str], None]:
         shown = 0
@@ -91,6 +131,18 @@ class Command(BaseCommand):
         if summary.unfinished:
             parts.append("the last line has no end yet and waits for the next run")
         return f"{name}: {', '.join(parts)}"
+
+
+@contextlib.contextmanager
+def _stopped_by_signals(stop: threading.Event) -> Iterator[None]:
+    """Let SIGINT and SIGTERM end the reading in good order."""
+    signals = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(number, lambda *_: stop.set()) for number in signals]
+    try:
+        yield
+    finally:
+        for number, handler in zip(signals, before, strict=True):
+            signal.signal(number, handler)
 
 
 def _failure(name: str, ingest: Ingest) -> str:
