@@ -25,7 +25,7 @@ from tracking.statistics import AGENT_FAMILIES
 
 NEWEST = 2_000  # requests that are counted
 MOST_NEIGHBOURS = 256  # looked at on either side: more than an IPv4 network has
-MOST_COUNTED = 200  # requests of each neighbour
+MOST_COUNTED = 50  # requests of each neighbour: PostgreSQL may have to fetch each row
 MOST_KINDS = 10  # of paths, agents and so on
 OTHER = "Other"
 
