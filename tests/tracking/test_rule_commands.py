@@ -400,3 +400,16 @@ def test_the_help_names_what_targets_may_be(name: str, capsys: pytest.CaptureFix
     told = " ".join(capsys.readouterr().out.split())
     assert "targets are countries" in told
     assert "targets are numbers of autonomous systems" in told
+
+
+def test_a_plain_list_leaves_out_no_rule_that_it_was_not_asked_for() -> None:
+    run("allow", "192.0.2.1", "--observe")
+    told = []
+    for action in ("BLOCK", "ALLOW"):
+        err = io.StringIO()
+        call_command("export_rules", "--action", action, stdout=io.StringIO(), stderr=err)
+        told.append("cannot hold them: 1" in err.getvalue())
+    assert told == [False, True]
+    err = io.StringIO()
+    call_command("export_rules", stdout=io.StringIO(), stderr=err)
+    assert err.getvalue() == ""
