@@ -213,8 +213,11 @@ def _is_shielded(book: Book, network: IPNetwork, proposal: Proposal) -> bool:
     rows = book.covering(target_of_network(network))
     if target.network is not None:
         rows = [row for row in rows if (row.prefix or 0) > target.network.prefixlen]
-    elif target.text == ANY_COUNTRY and (country := book.protected[network].country):
-        rows += book.covering(Target(RuleKind.COUNTRY, country))
+    elif target.kind is RuleKind.COUNTRY:
+        place = book.protected[network]
+        rows += book.covering(Target(RuleKind.ASN, f"AS{place.asn}"))
+        if target.text == ANY_COUNTRY:
+            rows += book.covering(Target(RuleKind.COUNTRY, place.country or ""))
     return any(
         row.action == RuleAction.ALLOW
         and is_plain(row)
