@@ -159,6 +159,20 @@ def check_lift(book: Book, rows: Sequence[AccessRule]) -> None:
     allowing = [row for row in rows if row.action == RuleAction.ALLOW]
     for network in book.exposed(without=rows) if allowing else ():
         raise _never(book, network)
+    _check_countries_left(book, rows)
+
+
+def _check_countries_left(book: Book, rows: Sequence[AccessRule]) -> None:
+    """Keep the last country that is allowed, while all others are refused: it would be next."""
+    lifted = {row.pk for row in rows}
+    countries = AccessRule.objects.live(book.now).filter(kind=RuleKind.COUNTRY)
+    left = [row for row in countries.exclude(pk__in=lifted) if is_plain(row)]
+    if (
+        any(row.kind == RuleKind.COUNTRY and row.action == RuleAction.ALLOW for row in rows)
+        and any(row.target == ANY_COUNTRY and row.action == RuleAction.BLOCK for row in left)
+        and not any(row.action == RuleAction.ALLOW for row in left)
+    ):
+        raise TooWideError("No country would be allowed: let all in again first (lift *).")
 
 
 def _check_width(book: Book, proposal: Proposal) -> None:

@@ -406,6 +406,25 @@ def test_one_client_that_sends_much_wakes_detection() -> None:
     assert woken == [CLIENT]
 
 
+def test_the_hundred_and_first_request_wakes_detection_however_soon_after_the_last_time() -> None:
+    woken: list[float] = []
+
+    def wake(delay: float, **_: object) -> None:
+        woken.append(delay)
+
+    signals.threshold_crossed.connect(wake)
+    try:
+        record(requests(51))
+        record(requests(49))
+        assert woken == [0]
+        record(requests(1))
+        record(requests(60))
+    finally:
+        signals.threshold_crossed.disconnect(wake)
+    assert len(woken) == 2
+    assert 0 < woken[1] <= tally.PAUSE_SECONDS
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
 def test_a_run_that_is_killed_in_the_middle_is_finished_by_the_next(
     monkeypatch: pytest.MonkeyPatch,

@@ -360,6 +360,16 @@ def test_a_shell_gets_results_on_stdout_complaints_on_stderr_and_codes(shell: An
     assert shell("unblock --all").stdout == "1 block ended\n"
 
 
+def test_an_export_can_be_read_again_whatever_came_first_in_the_book(tmp_path: Path) -> None:
+    for command in (("allow", "GB"), ("block", "*"), ("allow", "SE"), ("allow", "GB", "--remove")):
+        run(*command)
+    file = tmp_path / "rules.csv"
+    file.write_text(run("export_rules", "--format", "csv"))
+    AccessRule.objects.all().delete()
+    run("import_rules", str(file))
+    assert live() == {"SE", "*"}
+
+
 # Speed
 
 
