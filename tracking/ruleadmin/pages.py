@@ -140,8 +140,6 @@ class RuleAdmin(RuleList):
             raise PermissionDenied
         rows = self.get_queryset(request).live(timezone.now())  # type: ignore[attr-defined]
         rules = rows.order_by("action", "pk").iterator(2000)
-            self.get_queryset(request).live(timezone.now()).order_by("action", "pk").iterator(2000)
-        )  # type: ignore[attr-defined]
         response = StreamingHttpResponse(
             rulefiles.write("csv", rules), content_type="text/csv; charset=utf-8"
         )
