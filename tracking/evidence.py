@@ -20,6 +20,8 @@ from django.db.models.expressions import RawSQL
 
 from tracking.automatic import holders
 from tracking.engine.address import IPNetwork, parse_network
+from tracking.engine.forwarding import UNKNOWN
+from tracking.engine.limits import account_key
 from tracking.engine.verdict import VerdictKind
 from tracking.fields import bounds, joined
 from tracking.models import LIVE, LoginAttempt, RequestLog, RequestLogQuerySet
@@ -29,6 +31,7 @@ MOST_ROWS = 20_000  # of one target, or with tags, that one question brings
 UNVERIFIED, UNTRUSTED = "malformed_forwarding", "untrusted_forwarding"
 NOT_FOUND = (404, 410)
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+TYPING_ERRORS = 3  # failed logins of one account after which its owner may still get in
 FEWEST = 4  # requests; whoever sent no more is no detector's business by numbers
 LOGIN_PATH = "login|signin|sign-in|session|authenticate|xmlrpc"  # the same for both databases
 # What looks like a failed login to whoever knows only the log. Where this service has answered
@@ -65,11 +68,12 @@ class Totals(NamedTuple):
 
 
 class Tried(NamedTuple):
-    """An attempt to log in that did not succeed."""
+    """An attempt to log in that failed, or that a limit refused before anybody saw the password."""
 
     at: datetime
     address: str
     account: str
+    is_limited: bool
 
 
 @dataclass(frozen=True)
@@ -140,11 +144,26 @@ class Span:
         return found
 
     def failed_logins(self, width: timedelta) -> list[Tried]:
-        """Attempts to log in that failed or were refused, in order of time."""
-        tried = LoginAttempt.objects.filter(at__gte=self.start - width, at__lte=self.end)
-        failed = tried.exclude(outcome=LoginAttempt.Outcome.SUCCEEDED).order_by("-at", "-pk")
-        rows = list(failed.values_list("at", "address", "account")[:MOST_ROWS])
-        return [Tried(*row) for row in reversed(rows)]
+        """Attempts to log in that did not succeed, in order of time.
+
+        Those of whoever mistyped a few times and got in are left out.
+        """
+        rows = LoginAttempt.objects.filter(at__gte=self.start - width, at__lte=self.end)
+        rows = rows.exclude(address=str(UNKNOWN)).order_by("-at", "-pk")
+        succeeded, limited = LoginAttempt.Outcome.SUCCEEDED, LoginAttempt.Outcome.LIMITED
+        newest = rows.exclude(outcome=succeeded).values_list("at", "address", "account", "outcome")
+        tried = [
+            Tried(at, address, account_key(account), outcome == limited)
+            for at, address, account, outcome in newest[:MOST_ROWS]
+        ][::-1]
+        failures = Counter((one.address, one.account) for one in tried if not one.is_limited)
+        let_in = rows.filter(outcome=succeeded).values_list("address", "account")[:MOST_ROWS]
+        mistyped = {
+            pair
+            for address, account in let_in
+            if failures[pair := (address, account_key(account))] <= TYPING_ERRORS
+        }
+        return [one for one in tried if (one.address, one.account) not in mistyped]
 
     def refused_posts(self, key: str, width: timedelta) -> list[Seen]:
         """The forms of one key that were refused, in order of time."""

@@ -296,6 +296,48 @@ def test_failed_logins_to_many_accounts_are_blocked() -> None:
     assert blocks() == [CLIENT]
 
 
+def attempt(account: str, outcome: str, seconds: float = 0, address: str = CLIENT) -> None:
+    LoginAttempt.objects.create(
+        at=NOW - timedelta(seconds=seconds),
+        address=address,
+        account=account,
+        outcome=outcome,
+        door="/admin/login/",
+    )
+
+
+def test_an_office_that_logs_in_from_one_address_is_not_flagged_for_the_limit_it_meets() -> None:
+    answers = [200] * 5 + [429] * 60
+    record(request(NOW, path="/api/login/", method="POST", status=each) for each in answers)
+    for number in range(30):
+        attempt(f"user{number}", "LIMITED", seconds=80)
+        attempt(f"user{number}", "SUCCEEDED", seconds=20)
+    detection.run(NOW)
+    assert flagged("stuffing") == []
+    assert blocks() == []
+
+
+def test_whoever_mistypes_and_gets_in_guesses_at_nothing_and_whoever_goes_on_does() -> None:
+    record([request(NOW)])
+    for number in range(12):
+        attempt(f"user{number}", "FAILED", seconds=40)
+        attempt(f"User{number}", "SUCCEEDED", seconds=20)
+    detection.run(NOW)
+    assert flagged("stuffing") == []
+    record([request(NOW)])
+    for outcome in ["FAILED"] * 8 + ["LIMITED"] * 8 + ["SUCCEEDED"]:
+        attempt("ada", outcome, address="203.0.113.5")
+    detection.run(NOW)
+    assert blocks() == ["203.0.113.5"]
+
+
+def test_forms_that_ask_for_a_password_are_no_probes() -> None:
+    record(request(NOW, path="/api/login/", method="POST", status=401) for _ in range(40))
+    record(request(NOW, "203.0.113.5", "/admin/", status=403) for _ in range(40))
+    detection.run(NOW)
+    assert blocks() == ["203.0.113.5"]
+
+
 def test_many_addresses_at_one_account_are_suggested() -> None:
     record([request(NOW)])
     for number in range(11):
