@@ -20,15 +20,16 @@ from django.db.models.expressions import RawSQL
 
 from tracking.automatic import holders
 from tracking.engine.address import IPNetwork, parse_network
+from tracking.engine.families import SCANNER_AGENT
 from tracking.engine.forwarding import UNKNOWN
 from tracking.engine.limits import account_key
 from tracking.engine.verdict import VerdictKind
 from tracking.fields import bounds, joined
 from tracking.models import LIVE, LoginAttempt, RequestLog, RequestLogQuerySet
 from tracking.statistics import BUCKETS, Interval
+from tracking.visits import FROM_A_PAGE, MALFORMED_HEADER, UNTRUSTED_HEADER
 
 MOST_ROWS = 20_000  # of one target, or with tags, that one question brings
-UNVERIFIED, UNTRUSTED = "malformed_forwarding", "untrusted_forwarding"
 NOT_FOUND = (404, 410)
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 TYPING_ERRORS = 3  # failed logins of one account after which its owner may still get in
@@ -54,6 +55,14 @@ class Seen(NamedTuple):
     path: str
     status: int
     tags: tuple[str, ...]
+
+    @property
+    def is_led(self) -> bool:
+        """Whether a page anywhere may have made an innocent visitor's browser send this.
+
+        Every browser says so (over HTTPS). No page can change what agent a browser names.
+        """
+        return FROM_A_PAGE in self.tags and SCANNER_AGENT.name not in self.tags
 
 
 _COLUMNS = ("pk", "at", "counting_key", "user_pk", "method", "normal_path", "status", "tags")
@@ -137,7 +146,7 @@ class Span:
         # The very words of the partial index's condition: a parameter would hide them.
         rows = self.rows(width).filter(~Q(tags=RawSQL("''", ())))
         # Behind a proxy nobody told of, every row has this one.
-        rows = rows.exclude(tags=joined([UNTRUSTED]))
+        rows = rows.exclude(tags=joined([UNTRUSTED_HEADER]))
         found: defaultdict[str, list[Seen]] = defaultdict(list)
         for seen in self._seen(rows.order_by("-at", "-pk"))[::-1]:
             found[seen.key].append(seen)
@@ -200,5 +209,7 @@ class Span:
     def _seen(self, rows: RequestLogQuerySet) -> list[Seen]:
         seen = (Seen(*row) for row in rows.values_list(*_COLUMNS)[:MOST_ROWS])
         return [
-            one for one in seen if UNVERIFIED not in one.tags and one.user_pk not in self.colleagues
+            one
+            for one in seen
+            if MALFORMED_HEADER not in one.tags and one.user_pk not in self.colleagues
         ]

@@ -226,6 +226,33 @@ def test_whoever_comes_with_a_forged_header_gets_nobody_flagged(
     assert {row.target for row in SuspiciousIP.objects.all()} == {"192.0.2.99"}
 
 
+def test_a_page_that_makes_its_visitors_send_attacks_gets_none_of_them_blocked(
+    client: Client,
+) -> None:
+    scanner = {"user-agent": "sqlmap/1.8", "sec-fetch-site": "cross-site"}
+    sent = {
+        "203.0.113.1": {"sec-fetch-site": "cross-site"},
+        "203.0.113.2": {"sec-fetch-site": "same-origin"},
+        "203.0.113.3": {"sec-fetch-site": "none"},
+        "203.0.113.4": {"sec-fetch-site": "nonsense"},
+        "203.0.113.5": {},
+        "203.0.113.6": scanner,
+    }
+    for address, headers in sent.items():
+        client.get("/", {"q": "<script>alert(1)</script>"}, headers=headers, REMOTE_ADDR=address)
+    for number in range(6):
+        led = {"sec-fetch-site": "cross-site"}
+        client.get(f"/backup/{number}", headers=led, REMOTE_ADDR="203.0.113.7")
+        client.get("/harmless/", headers=led, REMOTE_ADDR="203.0.113.8")
+    drainer.drain()
+    detection.run(datetime.now(UTC))
+    assert blocks() == [f"203.0.113.{n}" for n in (3, 4, 5, 6)]
+    suggested = SuspiciousIP.objects.filter(is_suggested=True, detector="signatures")
+    assert {row.target for row in suggested} == {"203.0.113.1", "203.0.113.2"}
+    assert [row.target for row in flagged("probing")] == ["203.0.113.7"]
+    assert not RequestLog.objects.filter(address="203.0.113.8").exclude(tags=()).exists()
+
+
 def test_an_analyst_who_searches_the_record_for_attacks_is_not_flagged(client: Client) -> None:
     User.objects.create_superuser("ann", password="x")
     client.login(username="ann", password="x")

@@ -52,8 +52,15 @@ def _finding(key: str, seen: list[Seen], thresholds: Mapping[str, int]) -> Findi
 
 
 def _is_refused(one: Seen) -> bool:
-    """Tell whether there was nothing for the client: wrong passwords are for `stuffing`."""
-    if one.status == TOO_MANY or (one.method == "POST" and one.status == UNAUTHORIZED):
+    """Tell whether there was nothing for a client that asked of its own accord.
+
+    Wrong passwords are for `stuffing`.
+    """
+    if (
+        one.is_led
+        or one.status == TOO_MANY
+        or (one.method == "POST" and one.status == UNAUTHORIZED)
+    ):
         return False
     return one.status >= FIRST_REFUSAL
 
