@@ -18,7 +18,6 @@ from tracking.automatic import check_automatic
 from tracking.engine.address import (
     IPNetwork,
     Scope,
-    holding,
     network_of,
     parse_network,
     scope_of,
@@ -32,6 +31,7 @@ from tracking.engine.rules import (
     RuleSet,
     Target,
     target_of_network,
+    texts_around,
 )
 from tracking.models import AccessRule
 from tracking.proposals import (
@@ -112,7 +112,7 @@ class Book:
         networks = [target.network for target in targets if target.network is not None]
         about = {target.text for target in (*targets, *map(target_of_network, self.protected))}
         for network in (*networks, *self.protected):
-            about |= {target_of_network(wider).text for wider in holding(network)}
+            about.update(texts_around(network))
         about |= {place.country or ANY_COUNTRY for place in self.protected.values()}
         about |= {ANY_COUNTRY, *(f"AS{place.asn}" for place in self.protected.values())}
         return live.filter(target__in=about)
