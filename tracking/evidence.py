@@ -23,6 +23,7 @@ from tracking.engine.address import IPNetwork, parse_network
 from tracking.engine.families import SCANNER_AGENT
 from tracking.engine.forwarding import UNKNOWN
 from tracking.engine.limits import account_key
+from tracking.engine.sensitive import SENSITIVE_FIELD, SENSITIVE_PATH
 from tracking.engine.verdict import VerdictKind
 from tracking.fields import bounds, joined
 from tracking.models import LIVE, LoginAttempt, RequestLog, RequestLogQuerySet
@@ -34,6 +35,11 @@ NOT_FOUND = (404, 410)
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 TYPING_ERRORS = 3  # failed logins of one account after which its owner may still get in
 FEWEST = 4  # requests; whoever sent no more is no detector's business by numbers
+MERELY_SENSITIVE = [
+    joined([*other, tag])
+    for tag in (SENSITIVE_PATH, SENSITIVE_FIELD)
+    for other in ([], [FROM_A_PAGE], [UNTRUSTED_HEADER], [UNTRUSTED_HEADER, FROM_A_PAGE])
+]
 LOGIN_PATH = "login|signin|sign-in|session|authenticate|xmlrpc"  # the same for both databases
 # What looks like a failed login to whoever knows only the log. Where this service has answered
 # itself, only an answer that says so counts; of another server's log, a login page that comes again
@@ -94,6 +100,9 @@ class Span:
     _totals: dict[timedelta, dict[str, Totals]] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
+    _tagged: dict[tuple[timedelta, bool], dict[str, list[Seen]]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     def busy(self, width: timedelta, threshold: int) -> list[str]:
         """Keys that may have sent more than `threshold` requests within `width`."""
@@ -141,16 +150,25 @@ class Span:
         """How many minutes of any one client hold so many requests, by that number."""
         return Counter(self._minutes(width).values_list("number", flat=True).iterator(10_000))
 
-    def tagged(self, width: timedelta) -> dict[str, list[Seen]]:
-        """The requests with tags, by key, in order of time."""
-        # The very words of the partial index's condition: a parameter would hide them.
-        rows = self.rows(width).filter(~Q(tags=RawSQL("''", ())))
-        # Behind a proxy nobody told of, every row has this one.
-        rows = rows.exclude(tags=joined([UNTRUSTED_HEADER]))
-        found: defaultdict[str, list[Seen]] = defaultdict(list)
-        for seen in self._seen(rows.order_by("-at", "-pk"))[::-1]:
-            found[seen.key].append(seen)
-        return found
+    def tagged(self, width: timedelta, *, only_attacks: bool = False) -> dict[str, list[Seen]]:
+        """The requests with tags, by key, in order of time.
+
+        With `only_attacks` without those that merely ask for what is sensitive: whoever logs in
+        does, and many such requests must not crowd out an attack.
+        """
+        asked = (width, only_attacks)
+        if asked not in self._tagged:
+            # The very words of the partial index's condition: a parameter would hide them.
+            rows = self.rows(width).filter(~Q(tags=RawSQL("''", ())))
+            # Behind a proxy nobody told of, every row has this one.
+            rows = rows.exclude(tags=joined([UNTRUSTED_HEADER]))
+            if only_attacks:
+                rows = rows.exclude(tags__in=MERELY_SENSITIVE)
+            found: defaultdict[str, list[Seen]] = defaultdict(list)
+            for seen in self._seen(rows.order_by("-at", "-pk"))[::-1]:
+                found[seen.key].append(seen)
+            self._tagged[asked] = found
+        return self._tagged[asked]
 
     def failed_logins(self, width: timedelta) -> list[Tried]:
         """Attempts to log in that did not succeed, in order of time.

@@ -21,6 +21,7 @@ from tracking import (
     blocklist,
     detection,
     drainer,
+    evidence,
     journal,
     policy,
     reviews,
@@ -203,6 +204,15 @@ def test_a_blocked_client_that_goes_on_is_not_punished_for_what_was_refused() ->
     record(requests(700, verdict="BLOCKED", status=403))
     detection.run(NOW)
     assert everything() == []
+
+
+def test_many_who_open_the_login_page_hide_no_attack(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(evidence, "MOST_ROWS", 20)
+    record([request(NOW - timedelta(minutes=5), path=ATTACK)])
+    for tags in ("", "from_a_page", "untrusted_forwarding"):
+        record(request(NOW, f"203.0.113.{n}", "/login", tags=tags) for n in range(30))
+    detection.run(NOW)
+    assert blocks() == [CLIENT]
 
 
 def test_a_severe_signature_is_blocked_and_a_mild_one_is_not() -> None:

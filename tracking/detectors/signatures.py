@@ -12,7 +12,7 @@ from tracking.evidence import Span
 
 
 def _find(span: Span, thresholds: Mapping[str, int]) -> Iterator[Finding]:
-    for key, tagged in span.tagged(seconds(thresholds)).items():
+    for key, tagged in span.tagged(seconds(thresholds), only_attacks=True).items():
         severe = [one for one in tagged if SEVERE & set(one.tags)]
         seen = severe or [one for one in tagged if MILD & set(one.tags)]
         if not seen or not (severe or len(seen) >= thresholds["mild_hits"]):
