@@ -200,6 +200,20 @@ def test_rows_of_a_clock_that_runs_ahead_wait_for_their_time() -> None:
     assert everything() == []
 
 
+def test_a_clock_that_was_a_day_ahead_keeps_no_run_out_and_no_attacker_safe() -> None:
+    ahead = NOW + timedelta(days=1)
+    record([request(ahead, path="/.env", status=404, tags="from_a_page")])
+    detection.run(ahead)
+    assert blocks() == []
+    Counter.objects.filter(name=detection.LEASE).update(value=1, updated_at=ahead)  # and it died
+    record([request(NOW, path=ATTACK)])
+    assert detection.run(NOW).blocked == 1
+    assert detection.run(NOW).blocked == 0
+    record([request(NOW, path=ATTACK)])
+    assert (detection.run(NOW).blocked, len(flagged("signatures"))) == (0, 1)
+    assert blocks() == [CLIENT]
+
+
 def test_a_blocked_client_that_goes_on_is_not_punished_for_what_was_refused() -> None:
     record(requests(700, verdict="BLOCKED", status=403))
     detection.run(NOW)
