@@ -103,7 +103,7 @@ def preview(now: datetime, since: datetime | None = None) -> list[Planned]:
     planned = []
     for finding, detector in _findings(report, rows.filter(pk__lte=report.upto_row)):
         row = suspicions.newest_row(finding)
-        if row is None or finding.end > row.window_end:
+        if not suspicions.is_known(finding, row, now):
             planned.append(Planned(finding, suspicions.answer(finding, detector, row, now)))
     return planned
 
@@ -226,7 +226,9 @@ def _lease() -> Iterator[None]:
     lease, _ = Counter.objects.get_or_create(name=LEASE)
     mine = Counter.objects.filter(pk=lease.pk)
     now = timezone.now()
-    free = mine.filter(value=0) | mine.filter(updated_at__lt=now - LEASE_TIME)
+    # Of a moment to come it is where the clock was set back: then nobody would ever be free.
+    held = Q(value=1, updated_at__range=(now - LEASE_TIME, now + LEASE_TIME))
+    free = mine.exclude(held)
     if not free.update(value=1, updated_at=now):
         raise AlreadyRunning
     try:

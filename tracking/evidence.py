@@ -20,16 +20,26 @@ from django.db.models.expressions import RawSQL
 
 from tracking.automatic import holders
 from tracking.engine.address import IPNetwork, parse_network
+from tracking.engine.families import SCANNER_AGENT
+from tracking.engine.forwarding import UNKNOWN
+from tracking.engine.limits import account_key
+from tracking.engine.sensitive import SENSITIVE_FIELD, SENSITIVE_PATH
 from tracking.engine.verdict import VerdictKind
 from tracking.fields import bounds, joined
 from tracking.models import LIVE, LoginAttempt, RequestLog, RequestLogQuerySet
 from tracking.statistics import BUCKETS, Interval
+from tracking.visits import FROM_A_PAGE, MALFORMED_HEADER, UNTRUSTED_HEADER
 
 MOST_ROWS = 20_000  # of one target, or with tags, that one question brings
-UNVERIFIED, UNTRUSTED = "malformed_forwarding", "untrusted_forwarding"
 NOT_FOUND = (404, 410)
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+TYPING_ERRORS = 3  # failed logins of one account after which its owner may still get in
 FEWEST = 4  # requests; whoever sent no more is no detector's business by numbers
+MERELY_SENSITIVE = [
+    joined([*other, tag])
+    for tag in (SENSITIVE_PATH, SENSITIVE_FIELD)
+    for other in ([], [FROM_A_PAGE], [UNTRUSTED_HEADER], [UNTRUSTED_HEADER, FROM_A_PAGE])
+]
 LOGIN_PATH = "login|signin|sign-in|session|authenticate|xmlrpc"  # the same for both databases
 # What looks like a failed login to whoever knows only the log. Where this service has answered
 # itself, only an answer that says so counts; of another server's log, a login page that comes again
@@ -52,6 +62,14 @@ class Seen(NamedTuple):
     status: int
     tags: tuple[str, ...]
 
+    @property
+    def is_led(self) -> bool:
+        """Whether a page anywhere may have made an innocent visitor's browser send this.
+
+        Every browser says so (over HTTPS). No page can change what agent a browser names.
+        """
+        return FROM_A_PAGE in self.tags and SCANNER_AGENT.name not in self.tags
+
 
 _COLUMNS = ("pk", "at", "counting_key", "user_pk", "method", "normal_path", "status", "tags")
 
@@ -65,11 +83,12 @@ class Totals(NamedTuple):
 
 
 class Tried(NamedTuple):
-    """An attempt to log in that did not succeed."""
+    """An attempt to log in that failed, or that a limit refused before anybody saw the password."""
 
     at: datetime
     address: str
     account: str
+    is_limited: bool
 
 
 @dataclass(frozen=True)
@@ -79,6 +98,9 @@ class Span:
     start: datetime
     end: datetime
     _totals: dict[timedelta, dict[str, Totals]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
+    _tagged: dict[tuple[timedelta, bool], dict[str, list[Seen]]] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
 
@@ -128,23 +150,47 @@ class Span:
         """How many minutes of any one client hold so many requests, by that number."""
         return Counter(self._minutes(width).values_list("number", flat=True).iterator(10_000))
 
-    def tagged(self, width: timedelta) -> dict[str, list[Seen]]:
-        """The requests with tags, by key, in order of time."""
-        # The very words of the partial index's condition: a parameter would hide them.
-        rows = self.rows(width).filter(~Q(tags=RawSQL("''", ())))
-        # Behind a proxy nobody told of, every row has this one.
-        rows = rows.exclude(tags=joined([UNTRUSTED]))
-        found: defaultdict[str, list[Seen]] = defaultdict(list)
-        for seen in self._seen(rows.order_by("-at", "-pk"))[::-1]:
-            found[seen.key].append(seen)
-        return found
+    def tagged(self, width: timedelta, *, only_attacks: bool = False) -> dict[str, list[Seen]]:
+        """The requests with tags, by key, in order of time.
+
+        With `only_attacks` without those that merely ask for what is sensitive: whoever logs in
+        does, and many such requests must not crowd out an attack.
+        """
+        asked = (width, only_attacks)
+        if asked not in self._tagged:
+            # The very words of the partial index's condition: a parameter would hide them.
+            rows = self.rows(width).filter(~Q(tags=RawSQL("''", ())))
+            # Behind a proxy nobody told of, every row has this one.
+            rows = rows.exclude(tags=joined([UNTRUSTED_HEADER]))
+            if only_attacks:
+                rows = rows.exclude(tags__in=MERELY_SENSITIVE)
+            found: defaultdict[str, list[Seen]] = defaultdict(list)
+            for seen in self._seen(rows.order_by("-at", "-pk"))[::-1]:
+                found[seen.key].append(seen)
+            self._tagged[asked] = found
+        return self._tagged[asked]
 
     def failed_logins(self, width: timedelta) -> list[Tried]:
-        """Attempts to log in that failed or were refused, in order of time."""
-        tried = LoginAttempt.objects.filter(at__gte=self.start - width, at__lte=self.end)
-        failed = tried.exclude(outcome=LoginAttempt.Outcome.SUCCEEDED).order_by("-at", "-pk")
-        rows = list(failed.values_list("at", "address", "account")[:MOST_ROWS])
-        return [Tried(*row) for row in reversed(rows)]
+        """Attempts to log in that did not succeed, in order of time.
+
+        Those of whoever mistyped a few times and got in are left out.
+        """
+        rows = LoginAttempt.objects.filter(at__gte=self.start - width, at__lte=self.end)
+        rows = rows.exclude(address=str(UNKNOWN)).order_by("-at", "-pk")
+        succeeded, limited = LoginAttempt.Outcome.SUCCEEDED, LoginAttempt.Outcome.LIMITED
+        newest = rows.exclude(outcome=succeeded).values_list("at", "address", "account", "outcome")
+        tried = [
+            Tried(at, address, account_key(account), outcome == limited)
+            for at, address, account, outcome in newest[:MOST_ROWS]
+        ][::-1]
+        failures = Counter((one.address, one.account) for one in tried if not one.is_limited)
+        let_in = rows.filter(outcome=succeeded).values_list("address", "account")[:MOST_ROWS]
+        mistyped = {
+            pair
+            for address, account in let_in
+            if failures[pair := (address, account_key(account))] <= TYPING_ERRORS
+        }
+        return [one for one in tried if (one.address, one.account) not in mistyped]
 
     def refused_posts(self, key: str, width: timedelta) -> list[Seen]:
         """The forms of one key that were refused, in order of time."""
@@ -181,5 +227,7 @@ class Span:
     def _seen(self, rows: RequestLogQuerySet) -> list[Seen]:
         seen = (Seen(*row) for row in rows.values_list(*_COLUMNS)[:MOST_ROWS])
         return [
-            one for one in seen if UNVERIFIED not in one.tags and one.user_pk not in self.colleagues
+            one
+            for one in seen
+            if MALFORMED_HEADER not in one.tags and one.user_pk not in self.colleagues
         ]

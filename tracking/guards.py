@@ -16,10 +16,8 @@ from tracking import conf, geo
 from tracking.audit import Actor
 from tracking.automatic import check_automatic
 from tracking.engine.address import (
-    IPAddress,
     IPNetwork,
     Scope,
-    holding,
     network_of,
     parse_network,
     scope_of,
@@ -33,6 +31,7 @@ from tracking.engine.rules import (
     RuleSet,
     Target,
     target_of_network,
+    texts_around,
 )
 from tracking.models import AccessRule
 from tracking.proposals import (
@@ -66,14 +65,14 @@ class Book:
         own = [] if actor.address is None else [network_of(actor.address, 128)]
         protected = (*own, *NEVER, *conf.current().trusted_proxies)
         self.protected = {network: geo.locate(network[0]) for network in protected}
-        self._rules: dict[int, AccessRule] = {}
+        self.rules: dict[int, AccessRule] = {}
         self._about: dict[str, dict[int, AccessRule]] = {}  # the same by target
         self._set = RuleSet(unknown_is_any=conf.current().unknown_country == "any")
         self.add(self._wanted(AccessRule.objects.live(now), targets))
 
     def add(self, rows: Iterable[AccessRule]) -> None:
         for row in rows:
-            self._rules[row.pk] = row
+            self.rules[row.pk] = row
             self._about.setdefault(row.target, {})[row.pk] = row
             self._set.put(row.kind, row.target, Rule(row.pk, RuleAction(row.action)))
 
@@ -82,14 +81,14 @@ class Book:
         network = target.network
         if network is None:
             return [*self._about.get(target.text, {}).values()]
-        found = [self._rules[rule.id] for rule in self._set.matching(network[0])]
+        found = [self.rules[rule.id] for rule in self._set.matching(network[0])]
         return [row for row in found if row.prefix is not None and row.prefix <= network.prefixlen]
 
     def exposed(self, without: Iterable[AccessRule]) -> Iterator[IPNetwork]:
         """Yield what may never be blocked, and would be if these rules were lifted."""
         lifted = {row.pk for row in without}
         for network, place in self.protected.items():
-            found = [self._rules[rule.id] for rule in self._set.matching(network[0], place)]
+            found = [self.rules[rule.id] for rule in self._set.matching(network[0], place)]
             rest = [row for row in found if row.pk not in lifted]
             if len(rest) < len(found) and self._refuses(rest):
                 yield network
@@ -113,7 +112,7 @@ class Book:
         networks = [target.network for target in targets if target.network is not None]
         about = {target.text for target in (*targets, *map(target_of_network, self.protected))}
         for network in (*networks, *self.protected):
-            about |= {target_of_network(wider).text for wider in holding(network)}
+            about.update(texts_around(network))
         about |= {place.country or ANY_COUNTRY for place in self.protected.values()}
         about |= {ANY_COUNTRY, *(f"AS{place.asn}" for place in self.protected.values())}
         return live.filter(target__in=about)
@@ -160,6 +159,20 @@ def check_lift(book: Book, rows: Sequence[AccessRule]) -> None:
     allowing = [row for row in rows if row.action == RuleAction.ALLOW]
     for network in book.exposed(without=rows) if allowing else ():
         raise _never(book, network)
+    _check_countries_left(book, rows)
+
+
+def _check_countries_left(book: Book, rows: Sequence[AccessRule]) -> None:
+    """Keep the last country that is allowed, while all others are refused: it would be next."""
+    lifted = {row.pk for row in rows}
+    countries = AccessRule.objects.live(book.now).filter(kind=RuleKind.COUNTRY)
+    left = [row for row in countries.exclude(pk__in=lifted) if is_plain(row)]
+    if (
+        any(row.kind == RuleKind.COUNTRY and row.action == RuleAction.ALLOW for row in rows)
+        and any(row.target == ANY_COUNTRY and row.action == RuleAction.BLOCK for row in left)
+        and not any(row.action == RuleAction.ALLOW for row in left)
+    ):
+        raise TooWideError("No country would be allowed: let all in again first (lift *).")
 
 
 def _check_width(book: Book, proposal: Proposal) -> None:
@@ -172,7 +185,7 @@ def _check_width(book: Book, proposal: Proposal) -> None:
         return
     elif proposal.action is RuleAction.ALLOW:
         wide = "This would let in every country"
-    elif _allows_a_country(book.now):
+    elif _allows_a_country(book):
         return
     else:
         wide = "No country is allowed: this would refuse all"
@@ -181,22 +194,11 @@ def _check_width(book: Book, proposal: Proposal) -> None:
 
 
 def _check_protected(book: Book, proposal: Proposal) -> None:
-    target = proposal.target
-    for row in book.covering(target):
+    for row in book.covering(proposal.target):
         if row.action == RuleAction.ALLOW and is_plain(row):
             raise ProtectedTargetError(f"{row.target} is allowed: disallow it first.")
-    if target.network is None:
-        _check_protected_places(book, proposal)
-        return
-    for network in book.protected:
-        meets = network.version == target.network.version and network.overlaps(target.network)
-        if meets and not _is_shielded(book, network, proposal):
-            raise _never(book, network)
-
-
-def _check_protected_places(book: Book, proposal: Proposal) -> None:
     for network, place in book.protected.items():
-        is_there = _is_there(proposal.target, network[0], place)
+        is_there = _is_there(proposal.target, network, place)
         if is_there and not _is_shielded(book, network, proposal):
             raise _never(book, network)
 
@@ -225,8 +227,11 @@ def _is_shielded(book: Book, network: IPNetwork, proposal: Proposal) -> bool:
     rows = book.covering(target_of_network(network))
     if target.network is not None:
         rows = [row for row in rows if (row.prefix or 0) > target.network.prefixlen]
-    elif target.text == ANY_COUNTRY and (country := book.protected[network].country):
-        rows += book.covering(Target(RuleKind.COUNTRY, country))
+    elif target.kind is RuleKind.COUNTRY:
+        place = book.protected[network]
+        rows += book.covering(Target(RuleKind.ASN, f"AS{place.asn}"))
+        if target.text == ANY_COUNTRY:
+            rows += book.covering(Target(RuleKind.COUNTRY, place.country or ""))
     return any(
         row.action == RuleAction.ALLOW
         and is_plain(row)
@@ -235,16 +240,24 @@ def _is_shielded(book: Book, network: IPNetwork, proposal: Proposal) -> bool:
     )
 
 
-def _is_there(target: Target, address: IPAddress, place: Place) -> bool:
+def _is_there(target: Target, network: IPNetwork, place: Place) -> bool:
+    """Tell whether some of a protected network, which is at this place, is meant."""
+    if target.network is not None:
+        return network.version == target.network.version and network.overlaps(target.network)
     if target.text == ANY_COUNTRY and place.country is None:
         any_is_meant = conf.current().unknown_country == "any"
-        return any_is_meant and scope_of(address) is Scope.GLOBAL
-    return target.covers(address, place)
+        return any_is_meant and scope_of(network[0]) is Scope.GLOBAL
+    return target.covers(network[0], place)
 
 
-def _allows_a_country(now: datetime) -> bool:
-    live = AccessRule.objects.live(now).filter(kind=RuleKind.COUNTRY, action=RuleAction.ALLOW)
-    return any(is_plain(row) for row in live.exclude(target=ANY_COUNTRY))
+def _allows_a_country(book: Book) -> bool:
+    """Tell whether some country is let in, by a rule that stands or is made along with this."""
+    written = AccessRule.objects.live(book.now).filter(kind=RuleKind.COUNTRY)
+    return any(
+        row.kind == RuleKind.COUNTRY and row.action == RuleAction.ALLOW and is_plain(row)
+        for row in (*book.rules.values(), *written)
+        if row.target != ANY_COUNTRY
+    )
 
 
 def target_of(row: AccessRule) -> Target:

@@ -27,6 +27,7 @@ from tracking.engine.verdict import VerdictKind
 from tracking.engine.visit import Record
 from tracking.fields import joined, sortable
 from tracking.models import RULES_VERSION, AccessRule, Counter, ReadPosition, RequestLog
+from tracking.visits import FROM_A_PAGE
 
 logger = logging.getLogger(__name__)
 
@@ -172,8 +173,7 @@ def _insert_each(rows: Sequence[Row]) -> int:
 def _tags(record: Record, path: str) -> list[str]:
     """Return the tags a record has, and those that its path, query and headers earn it."""
     configuration = conf.current()
-    found = record.tags.split()
-    found += sensitive_tags(
+    found = sensitive_tags(
         path,
         record.operations.split(),
         configuration.sensitive_paths,
@@ -188,7 +188,8 @@ def _tags(record: Record, path: str) -> list[str]:
             referer="" if _is_own_page(record.referer, record.host) else record.referer,
             status=record.status,
         )
-    return found
+    # Most requests come from a page: that is worth a tag only beside others.
+    return [tag for tag in record.tags.split() if found or tag != FROM_A_PAGE] + found
 
 
 def _is_own_page(referer: str, host: str) -> bool:

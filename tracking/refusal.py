@@ -82,6 +82,7 @@ def _blocked(request: HttpRequest) -> HttpResponse:
 def _response(body: str, media_type: str, status: HTTPStatus) -> HttpResponse:
     response = HttpResponse(body, content_type=f"{media_type}; charset=utf-8", status=status)
     response["Cache-Control"] = "no-store"
+    response["X-Content-Type-Options"] = "nosniff"  # Django's own middleware stands behind
     response["Vary"] = "Accept"
     response["Content-Length"] = str(len(response.content))  # else it is sent in chunks
     # It is on record; a flood is not also to fill Django's log, at twice the cost of the refusal.

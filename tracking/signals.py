@@ -26,7 +26,7 @@ block_suggested = Signal()
 # Sent before the others, in the transaction of the change, for who writes to the same database:
 # `told`, the signal that will be sent, with what that one is sent.
 committing = Signal()
-# One client has sent so much within a minute that detection should not wait: `key`, its count.
+# One client has sent so much that detection should not wait longer than `delay` seconds: `key`.
 threshold_crossed = Signal()
 # Alerts have been written that wait to be delivered.
 alerts_waiting = Signal()

@@ -30,6 +30,7 @@ from tracking.proposals import AlreadyBlockedError, BlockingError, Proposal
 
 DETECTION = Actor("detection")
 SAME_INCIDENT = timedelta(hours=24)  # so long a confirmed suspicion takes in what comes after it
+CLOCKS_DIFFER = timedelta(minutes=5)  # of two machines, at most
 MOST_EVIDENCE = 50
 _CRAWLER = re.compile(r"bot\b|bot/|crawl|spider|slurp", re.IGNORECASE)
 Status = SuspiciousIP.Status
@@ -67,13 +68,21 @@ def newest_row(finding: Finding) -> SuspiciousIP | None:
     return rows.order_by("-pk").first()
 
 
+def is_known(finding: Finding, row: SuspiciousIP | None, now: datetime) -> bool:
+    """Tell whether a row says already what is found.
+
+    One that ends in times to come was written while the clock was wrong, and silences nothing.
+    """
+    return row is not None and finding.end <= row.window_end <= now + CLOCKS_DIFFER
+
+
 def settle(finding: Finding, detector: Detector, now: datetime) -> Settled | None:
     """Put a finding into its row, and act on it; None when it says nothing new.
 
     Runs in the transaction of the caller, who keeps others from settling at the same time.
     """
     row = newest_row(finding)
-    if row is not None and finding.end <= row.window_end:
+    if row is not None and is_known(finding, row, now):
         if finding.count > row.count and row.status == Status.OPEN:
             row.count, row.reason = finding.count, printable(finding.reason, 500)
             row.save(update_fields=["count", "reason"])

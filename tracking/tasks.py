@@ -133,9 +133,12 @@ def wake_for_alerts(**_: object) -> None:
             mail_alerts_now.schedule(delay=1)
 
 
-def wake(key: str, **_: object) -> None:
+def wake(key: str, delay: float = 0.0, **_: object) -> None:
     """Queue a run; sent by the recorder, in whatever process moves the rows."""
-    detect_now(key)
+    if delay:
+        detect_now.schedule((key,), delay=delay)
+    else:
+        detect_now(key)
 
 
 def _detect(trigger: str) -> None:

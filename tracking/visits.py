@@ -20,6 +20,13 @@ from tracking.models import LIVE
 # Tags of requests whose forwarding header names no client, or comes from a peer nobody trusts.
 MALFORMED_HEADER = "malformed_forwarding"
 UNTRUSTED_HEADER = "untrusted_forwarding"
+# Tag of requests to which a page led a browser that says so: the page's author chose what they ask.
+FROM_A_PAGE = "from_a_page"
+_PAGES = {
+    "cross-site",
+    "same-site",
+    "same-origin",
+}  # of Sec-Fetch-Site; "none": typed, or a bookmark
 _LONGEST = 4096  # of any one text in the journal; the table cuts further, after escaping
 
 
@@ -35,6 +42,8 @@ def arrived(request: HttpRequest) -> Visit:
         meta.pop("HTTP_X_FORWARDED_PROTO", None)
         if header is not None:
             tags = (UNTRUSTED_HEADER,)
+    if meta.get("HTTP_SEC_FETCH_SITE") in _PAGES:
+        tags = (*tags, FROM_A_PAGE)
     path, query = _target(request)
     names = configuration.redacted_names
     return Visit(

@@ -23,6 +23,7 @@ from tracking.proposals import (
     AlreadyBlockedError,
     NotBlockedError,
     Proposal,
+    TooWideError,
     WouldLockOutError,
 )
 
@@ -169,6 +170,17 @@ def test_only_these_countries_holds_though_they_were_allowed_for_a_while(places:
     rows = blocklist.allow_only(LONDON, [read_target("GB")])
     assert [(row.target, row.expires_at) for row in rows] == [("GB", None), ("*", None)]
     assert AuditEntry.objects.filter(action="extend_rule").count() == 2
+
+
+def test_the_last_country_that_is_allowed_stays_while_all_others_are_refused(places: None) -> None:
+    allow("GB", COMMAND_LINE)
+    block("*", COMMAND_LINE)
+    with pytest.raises(TooWideError, match="let all in again first"):
+        blocklist.lift(COMMAND_LINE, read_target("GB"), ALLOW)
+    allow("FR", COMMAND_LINE)
+    blocklist.lift(COMMAND_LINE, read_target("GB"), ALLOW)
+    blocklist.lift(COMMAND_LINE, read_target("*"), BLOCK)
+    blocklist.lift(COMMAND_LINE, read_target("FR"), ALLOW)
 
 
 def test_every_country_again_is_not_where_that_locks_out_who_asks(places: None) -> None:

@@ -21,6 +21,7 @@ from tracking import (
     blocklist,
     detection,
     drainer,
+    evidence,
     journal,
     policy,
     reviews,
@@ -199,10 +200,33 @@ def test_rows_of_a_clock_that_runs_ahead_wait_for_their_time() -> None:
     assert everything() == []
 
 
+def test_a_clock_that_was_a_day_ahead_keeps_no_run_out_and_no_attacker_safe() -> None:
+    ahead = NOW + timedelta(days=1)
+    record([request(ahead, path="/.env", status=404, tags="from_a_page")])
+    detection.run(ahead)
+    assert blocks() == []
+    Counter.objects.filter(name=detection.LEASE).update(value=1, updated_at=ahead)  # and it died
+    record([request(NOW, path=ATTACK)])
+    assert detection.run(NOW).blocked == 1
+    assert detection.run(NOW).blocked == 0
+    record([request(NOW, path=ATTACK)])
+    assert (detection.run(NOW).blocked, len(flagged("signatures"))) == (0, 1)
+    assert blocks() == [CLIENT]
+
+
 def test_a_blocked_client_that_goes_on_is_not_punished_for_what_was_refused() -> None:
     record(requests(700, verdict="BLOCKED", status=403))
     detection.run(NOW)
     assert everything() == []
+
+
+def test_many_who_open_the_login_page_hide_no_attack(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(evidence, "MOST_ROWS", 20)
+    record([request(NOW - timedelta(minutes=5), path=ATTACK)])
+    for tags in ("", "from_a_page", "untrusted_forwarding"):
+        record(request(NOW, f"203.0.113.{n}", "/login", tags=tags) for n in range(30))
+    detection.run(NOW)
+    assert blocks() == [CLIENT]
 
 
 def test_a_severe_signature_is_blocked_and_a_mild_one_is_not() -> None:
@@ -224,6 +248,33 @@ def test_whoever_comes_with_a_forged_header_gets_nobody_flagged(
     drainer.drain()
     detection.run(datetime.now(UTC))
     assert {row.target for row in SuspiciousIP.objects.all()} == {"192.0.2.99"}
+
+
+def test_a_page_that_makes_its_visitors_send_attacks_gets_none_of_them_blocked(
+    client: Client,
+) -> None:
+    scanner = {"user-agent": "sqlmap/1.8", "sec-fetch-site": "cross-site"}
+    sent = {
+        "203.0.113.1": {"sec-fetch-site": "cross-site"},
+        "203.0.113.2": {"sec-fetch-site": "same-origin"},
+        "203.0.113.3": {"sec-fetch-site": "none"},
+        "203.0.113.4": {"sec-fetch-site": "nonsense"},
+        "203.0.113.5": {},
+        "203.0.113.6": scanner,
+    }
+    for address, headers in sent.items():
+        client.get("/", {"q": "<script>alert(1)</script>"}, headers=headers, REMOTE_ADDR=address)
+    for number in range(6):
+        led = {"sec-fetch-site": "cross-site"}
+        client.get(f"/backup/{number}", headers=led, REMOTE_ADDR="203.0.113.7")
+        client.get("/harmless/", headers=led, REMOTE_ADDR="203.0.113.8")
+    drainer.drain()
+    detection.run(datetime.now(UTC))
+    assert blocks() == [f"203.0.113.{n}" for n in (3, 4, 5, 6)]
+    suggested = SuspiciousIP.objects.filter(is_suggested=True, detector="signatures")
+    assert {row.target for row in suggested} == {"203.0.113.1", "203.0.113.2"}
+    assert [row.target for row in flagged("probing")] == ["203.0.113.7"]
+    assert not RequestLog.objects.filter(address="203.0.113.8").exclude(tags=()).exists()
 
 
 def test_an_analyst_who_searches_the_record_for_attacks_is_not_flagged(client: Client) -> None:
@@ -294,6 +345,48 @@ def test_failed_logins_to_many_accounts_are_blocked() -> None:
     detection.run(NOW)
     assert flagged("stuffing")[0].target == CLIENT
     assert blocks() == [CLIENT]
+
+
+def attempt(account: str, outcome: str, seconds: float = 0, address: str = CLIENT) -> None:
+    LoginAttempt.objects.create(
+        at=NOW - timedelta(seconds=seconds),
+        address=address,
+        account=account,
+        outcome=outcome,
+        door="/admin/login/",
+    )
+
+
+def test_an_office_that_logs_in_from_one_address_is_not_flagged_for_the_limit_it_meets() -> None:
+    answers = [200] * 5 + [429] * 60
+    record(request(NOW, path="/api/login/", method="POST", status=each) for each in answers)
+    for number in range(30):
+        attempt(f"user{number}", "LIMITED", seconds=80)
+        attempt(f"user{number}", "SUCCEEDED", seconds=20)
+    detection.run(NOW)
+    assert flagged("stuffing") == []
+    assert blocks() == []
+
+
+def test_whoever_mistypes_and_gets_in_guesses_at_nothing_and_whoever_goes_on_does() -> None:
+    record([request(NOW)])
+    for number in range(12):
+        attempt(f"user{number}", "FAILED", seconds=40)
+        attempt(f"User{number}", "SUCCEEDED", seconds=20)
+    detection.run(NOW)
+    assert flagged("stuffing") == []
+    record([request(NOW)])
+    for outcome in ["FAILED"] * 8 + ["LIMITED"] * 8 + ["SUCCEEDED"]:
+        attempt("ada", outcome, address="203.0.113.5")
+    detection.run(NOW)
+    assert blocks() == ["203.0.113.5"]
+
+
+def test_forms_that_ask_for_a_password_are_no_probes() -> None:
+    record(request(NOW, path="/api/login/", method="POST", status=401) for _ in range(40))
+    record(request(NOW, "203.0.113.5", "/admin/", status=403) for _ in range(40))
+    detection.run(NOW)
+    assert blocks() == ["203.0.113.5"]
 
 
 def test_many_addresses_at_one_account_are_suggested() -> None:
@@ -404,6 +497,25 @@ def test_one_client_that_sends_much_wakes_detection() -> None:
     finally:
         signals.threshold_crossed.disconnect(wake)
     assert woken == [CLIENT]
+
+
+def test_the_hundred_and_first_request_wakes_detection_however_soon_after_the_last_time() -> None:
+    woken: list[float] = []
+
+    def wake(delay: float, **_: object) -> None:
+        woken.append(delay)
+
+    signals.threshold_crossed.connect(wake)
+    try:
+        record(requests(51))
+        record(requests(49))
+        assert woken == [0]
+        record(requests(1))
+        record(requests(60))
+    finally:
+        signals.threshold_crossed.disconnect(wake)
+    assert len(woken) == 2
+    assert 0 < woken[1] <= tally.PAUSE_SECONDS
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")

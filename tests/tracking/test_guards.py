@@ -347,3 +347,10 @@ def test_a_country_that_is_only_let_in_somewhere_is_not_one_that_is_left(
     allow("GB", **more)
     with pytest.raises(TooWideError):
         block("*")
+
+
+def test_whose_system_is_allowed_may_block_the_country_around_it(places: None) -> None:
+    allow("AS20712", COMMAND_LINE)
+    assert block("GB", LONDON)
+    with pytest.raises(WouldLockOutError):
+        blocklist.lift(LONDON, read_target("AS20712"), ALLOW)

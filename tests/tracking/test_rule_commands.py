@@ -360,6 +360,16 @@ def test_a_shell_gets_results_on_stdout_complaints_on_stderr_and_codes(shell: An
     assert shell("unblock --all").stdout == "1 block ended\n"
 
 
+def test_an_export_can_be_read_again_whatever_came_first_in_the_book(tmp_path: Path) -> None:
+    for command in (("allow", "GB"), ("block", "*"), ("allow", "SE"), ("allow", "GB", "--remove")):
+        run(*command)
+    file = tmp_path / "rules.csv"
+    file.write_text(run("export_rules", "--format", "csv"))
+    AccessRule.objects.all().delete()
+    run("import_rules", str(file))
+    assert live() == {"SE", "*"}
+
+
 # Speed
 
 
@@ -400,3 +410,16 @@ def test_the_help_names_what_targets_may_be(name: str, capsys: pytest.CaptureFix
     told = " ".join(capsys.readouterr().out.split())
     assert "targets are countries" in told
     assert "targets are numbers of autonomous systems" in told
+
+
+def test_a_plain_list_leaves_out_no_rule_that_it_was_not_asked_for() -> None:
+    run("allow", "192.0.2.1", "--observe")
+    told = []
+    for action in ("BLOCK", "ALLOW"):
+        err = io.StringIO()
+        call_command("export_rules", "--action", action, stdout=io.StringIO(), stderr=err)
+        told.append("cannot hold them: 1" in err.getvalue())
+    assert told == [False, True]
+    err = io.StringIO()
+    call_command("export_rules", stdout=io.StringIO(), stderr=err)
+    assert err.getvalue() == ""

@@ -205,6 +205,12 @@ def test_a_line_that_is_known_is_no_bad_line_and_stays_as_it_is() -> None:
 
 
 @pytest.mark.django_db
+def test_a_file_may_let_in_some_countries_and_then_refuse_the_rest() -> None:
+    report = ruleimport.bring_in(COMMAND_LINE, entries("csv", "target,action\nDE,ALLOW\n*,BLOCK\n"))
+    assert (report.made, report.bad) == (2, [])
+
+
+@pytest.mark.django_db
 def test_lines_are_guarded_against_those_before_them() -> None:
     text = (
         "target,action\n198.51.100.7,ALLOW\n198.51.100.7,BLOCK\n198.51.100.0/24,BLOCK\nDE,BLOCK\n"

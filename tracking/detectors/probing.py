@@ -12,7 +12,7 @@ from tracking.engine.sensitive import SENSITIVE_FIELD, SENSITIVE_PATH
 from tracking.evidence import Seen, Span
 
 WORDS = {SENSITIVE_PATH, SENSITIVE_FIELD, ABSENT_SOFTWARE.name}
-FIRST_REFUSAL = 400
+FIRST_REFUSAL, UNAUTHORIZED, TOO_MANY = 400, 401, 429
 
 
 def _find(span: Span, thresholds: Mapping[str, int]) -> Iterator[Finding]:
@@ -30,7 +30,7 @@ def _find(span: Span, thresholds: Mapping[str, int]) -> Iterator[Finding]:
 
 def _finding(key: str, seen: list[Seen], thresholds: Mapping[str, int]) -> Finding:
     # Whoever is let in by a login page has business there; a whole office may share an address.
-    refused = [one for one in seen if one.status >= FIRST_REFUSAL]
+    refused = [one for one in seen if _is_refused(one)]
     moments, paths = [one.at for one in refused], [one.path for one in refused]
     width = seconds(thresholds)
     blocking = busiest(moments, width, thresholds["block_hits"] - 1) or busiest(
@@ -49,6 +49,20 @@ def _finding(key: str, seen: list[Seen], thresholds: Mapping[str, int]) -> Findi
         evidence=evidence_of(seen),
         is_block=blocking is not None,
     )
+
+
+def _is_refused(one: Seen) -> bool:
+    """Tell whether there was nothing for a client that asked of its own accord.
+
+    Wrong passwords are for `stuffing`.
+    """
+    if (
+        one.is_led
+        or one.status == TOO_MANY
+        or (one.method == "POST" and one.status == UNAUTHORIZED)
+    ):
+        return False
+    return one.status >= FIRST_REFUSAL
 
 
 PROBING = Detector(

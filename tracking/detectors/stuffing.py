@@ -20,7 +20,8 @@ def _find(span: Span, thresholds: Mapping[str, int]) -> Iterator[Finding]:
         client = network_of(parse_address(tried.address), prefix)
         by_client[client].append(tried)
         by_account[tried.account].append((client, tried))
-    for client, attempts in by_client.items():
+    for client, tries in by_client.items():
+        attempts = _guesses(tries)
         accounts = len({tried.account for tried in attempts})
         moments = [tried.at for tried in attempts]
         peak = busiest(moments, seconds(thresholds), thresholds["failures"])
@@ -37,6 +38,16 @@ def _find(span: Span, thresholds: Mapping[str, int]) -> Iterator[Finding]:
                 yield _finding(
                     span, client, attempts, reason, Severity.MEDIUM, thresholds["clients"]
                 )
+
+
+def _guesses(tries: list[Tried]) -> list[Tried]:
+    """Return the attempts that guess at a password.
+
+    Where a whole office logs in at nine from one address, the limit refuses right passwords: an
+    attempt above it counts only where the same client has failed at this account, too.
+    """
+    failed = {tried.account for tried in tries if not tried.is_limited}
+    return [tried for tried in tries if tried.account in failed]
 
 
 def _posts(span: Span, thresholds: Mapping[str, int]) -> Iterator[Finding]:

@@ -16,7 +16,7 @@ WIDTHS = {4: 24, 6: 48}  # the prefix lengths of networks that are looked at
 def _find(span: Span, thresholds: Mapping[str, int]) -> Iterator[Finding]:
     width = seconds(thresholds)
     members: defaultdict[IPNetwork, dict[IPNetwork, list[Seen]]] = defaultdict(dict)
-    for key, tagged in span.tagged(width).items():
+    for key, tagged in span.tagged(width, only_attacks=True).items():
         seen = [one for one in tagged if (SEVERE | MILD) & set(one.tags)]
         if seen:
             client = parse_network(key)

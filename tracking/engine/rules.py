@@ -18,7 +18,7 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
-from tracking.engine.address import IPAddress, IPNetwork, Scope, scope_of, shown
+from tracking.engine.address import IPAddress, IPNetwork, Scope, holding, scope_of, shown
 from tracking.engine.place import LARGEST_ASN, NOWHERE, Place
 from tracking.engine.verdict import ALLOWED, Verdict, VerdictKind
 from tracking.engine.visit import Visit
@@ -228,6 +228,12 @@ def target_of_network(network: IPNetwork) -> Target:
     if network.prefixlen == network.max_prefixlen:
         return Target(RuleKind.ADDRESS, str(network.network_address), network)
     return Target(RuleKind.NETWORK, str(network), network)
+
+
+@lru_cache(maxsize=512)
+def texts_around(network: IPNetwork) -> tuple[str, ...]:
+    """Return the targets of all rules on addresses and networks that hold this network."""
+    return tuple(target_of_network(each).text for each in holding(network))
 
 
 def target_of_country(code: str) -> Target:

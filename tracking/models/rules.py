@@ -6,9 +6,9 @@ from datetime import datetime
 
 from django.db import models
 
-from tracking.engine.address import IPAddress, IPNetwork, Scope, holding, network_of, scope_of
+from tracking.engine.address import IPAddress, IPNetwork, Scope, network_of, scope_of
 from tracking.engine.place import Place
-from tracking.engine.rules import ANY_COUNTRY, RuleAction, RuleKind, target_of_network
+from tracking.engine.rules import ANY_COUNTRY, RuleAction, RuleKind, texts_around
 from tracking.fields import AddressField, WordsField, bounds
 
 RULES_VERSION = "rules.version"  # the counter that every change of the rules raises, and so locks
@@ -28,11 +28,11 @@ class AccessRuleQuerySet(models.QuerySet["AccessRule"]):
 
     def covering(self, network: IPNetwork) -> AccessRuleQuerySet:
         """Rules about this network or one that holds it, an address standing for itself."""
-        return self.filter(target__in=[target_of_network(each).text for each in holding(network)])
+        return self.filter(target__in=texts_around(network))
 
     def about(self, address: IPAddress, place: Place) -> AccessRuleQuerySet:
         """Rules about an address, a network that holds it, or its country or system."""
-        texts = [target_of_network(each).text for each in holding(network_of(address, 128))]
+        texts = list(texts_around(network_of(address, 128)))
         if scope_of(address) is Scope.GLOBAL:
             texts += [ANY_COUNTRY, place.country or "", f"AS{place.asn}"]
         return self.filter(target__in=texts)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from django.db import models
 
-from tracking.engine.address import IPNetwork, holding
+from tracking.engine.address import IPNetwork
 from tracking.engine.findings import Mode, Severity
-from tracking.engine.rules import target_of_network
+from tracking.engine.rules import texts_around
 from tracking.fields import AddressField, bounds
 from tracking.models.rules import AccessRule
 
@@ -14,7 +14,7 @@ from tracking.models.rules import AccessRule
 class SuspiciousIPQuerySet(models.QuerySet["SuspiciousIP"]):
     def covering(self, network: IPNetwork) -> SuspiciousIPQuerySet:
         """Suspicions of this network or one that holds it, an address standing for itself."""
-        return self.filter(target__in=[target_of_network(each).text for each in holding(network)])
+        return self.filter(target__in=texts_around(network))
 
     def inside(self, network: IPNetwork) -> SuspiciousIPQuerySet:
         """Suspicions of this network or a part of it."""

@@ -138,7 +138,8 @@ class RuleAdmin(RuleList):
         """Stream the rules in force of this list as CSV."""
         if not self.has_view_permission(request):
             raise PermissionDenied
-        rules = self.get_queryset(request).live(timezone.now()).order_by("pk").iterator(2000)  # type: ignore[attr-defined]
+        rows = self.get_queryset(request).live(timezone.now())  # type: ignore[attr-defined]
+        rules = rows.order_by("action", "pk").iterator(2000)
         response = StreamingHttpResponse(
             rulefiles.write("csv", rules), content_type="text/csv; charset=utf-8"
         )

@@ -17,8 +17,8 @@ from django.utils.timezone import localtime
 from tracking import backlog
 from tracking.backlog import Backlog
 from tracking.detectors import DETECTORS
-from tracking.engine.address import AddressError, holding, parse_network
-from tracking.engine.rules import target_of_network
+from tracking.engine.address import AddressError, parse_network
+from tracking.engine.rules import texts_around
 from tracking.engine.ruletext import FOREVER
 from tracking.engine.text import printable
 from tracking.fields import bounds
@@ -145,7 +145,7 @@ class SuspicionList(Written):
         except AddressError:
             return queryset.filter(Q(reason__icontains=text) | Q(note__icontains=text)), False
         inside = Q(first__range=bounds(network), prefix__gte=network.prefixlen)
-        around = Q(target__in=[target_of_network(each).text for each in holding(network)])
+        around = Q(target__in=texts_around(network))
         return queryset.filter(inside | around), False
 
     @admin.display(description="target")

@@ -33,8 +33,10 @@ class Command(BaseCommand):
         )
 
     def handle(self, *, to: str, action: str | None, **_: Any) -> None:
-        rules = AccessRule.objects.live(timezone.now()).order_by("pk")
+        rules = AccessRule.objects.live(timezone.now()).order_by("action", "pk")
         wanted = None if action is None else RuleAction(action)
+        if to == "plain":
+            wanted = wanted or RuleAction.BLOCK
         if wanted is not None and to not in WRITERS:
             rules = rules.filter(action=wanted)
         try:
