@@ -38,7 +38,8 @@ from benchmarks.recording import STARTPROJECT, compare, environ
 from tests import redis_server
 from tracking import policy
 from tracking.engine.address import IPAddress, IPNetwork
-from tracking.engine.rules import Rule, RuleAction, RuleSet, target_of_network
+from tracking.engine.rules import Rule, RuleAction, RuleSet
+from tracking.engine.targets import target_of_network
 from tracking.engine.visit import Visit
 from tracking.models import AccessRule, Counter
 

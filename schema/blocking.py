@@ -29,7 +29,8 @@ from schema.rules import AccessRule
 from schema.scalars import IPNetwork
 from tracking import blocklist
 from tracking.engine.address import AddressError, parse_network, shown
-from tracking.engine.rules import RuleAction, Target, target_of_network
+from tracking.engine.rules import RuleAction
+from tracking.engine.targets import Target, target_of_network
 from tracking.proposals import BlockingError, Proposal
 
 MOST = blocklist.MOST_AT_ONCE

@@ -17,7 +17,8 @@ from schema.permissions import actor, require
 from schema.rules import LARGEST_INT, AccessRule
 from schema.scalars import CountryCode
 from tracking import blastradius, blocklist
-from tracking.engine.rules import RuleAction, Target
+from tracking.engine.rules import RuleAction
+from tracking.engine.targets import Target
 from tracking.proposals import BlockingError, NotBlockedError, Proposal
 
 ADD = "tracking.add_accessrule"

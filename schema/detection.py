@@ -26,7 +26,7 @@ from schema.suspicions import PERMISSION as SEE_SUSPICIONS
 from schema.suspicions import Severity
 from tracking import backlog, detection
 from tracking.detection import AlreadyRunning, Outrun, Planned
-from tracking.engine.rules import target_of_network
+from tracking.engine.targets import target_of_network
 from tracking.models import DetectionRun as Row
 
 PERMISSION = "tracking.view_detectionrun"

@@ -24,12 +24,8 @@ from schema.permissions import actor, require
 from schema.rules import AccessRule
 from schema.scalars import CountryCode
 from tracking import blocklist
-from tracking.engine.rules import (
-    RuleAction,
-    TargetError,
-    target_of_asn,
-    target_of_country,
-)
+from tracking.engine.rules import RuleAction
+from tracking.engine.targets import TargetError, target_of_asn, target_of_country
 from tracking.proposals import BlockingError
 
 MOST_COUNTRIES = 300  # more than there are

@@ -21,7 +21,7 @@ from schema.permissions import require
 from schema.scalars import IPAddress, IPNetwork
 from tracking.engine.address import network_of, parse_address, parse_network
 from tracking.engine.rules import RuleAction as Action
-from tracking.engine.rules import RuleKind as Kind
+from tracking.engine.targets import RuleKind as Kind
 from tracking.models import AccessRule as Row
 from tracking.models import AccessRuleQuerySet
 

@@ -8,7 +8,7 @@ from django.contrib.auth import get_user_model
 from django.db.models import Q
 
 from tracking.engine.address import Scope, scope_of
-from tracking.engine.rules import Target
+from tracking.engine.targets import Target
 from tracking.models import RequestLog
 from tracking.proposals import ProtectedTargetError
 

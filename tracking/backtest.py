@@ -18,7 +18,7 @@ from tracking import conf, detection, suspicions
 from tracking.detectors.detector import Detector, changed
 from tracking.engine.address import IPNetwork, network_of, parse_address, parse_network
 from tracking.engine.findings import Finding, Mode, Response, Severity, Standing, respond
-from tracking.engine.rules import target_of_network
+from tracking.engine.targets import target_of_network
 from tracking.evidence import Seen, Span, Tried
 from tracking.guards import FEW, Book
 from tracking.models import RequestLog, RequestLogQuerySet, SuspiciousIP

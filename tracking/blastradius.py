@@ -21,7 +21,8 @@ from tracking import conf, policy
 from tracking.audit import Actor
 from tracking.engine.address import Scope, parse_address, scope_of
 from tracking.engine.place import Place
-from tracking.engine.rules import ANY_COUNTRY, Rule, RuleAction, RuleKind, RuleSet
+from tracking.engine.rules import Rule, RuleAction, RuleSet
+from tracking.engine.targets import ANY_COUNTRY, RuleKind
 from tracking.engine.verdict import VerdictKind
 from tracking.engine.visit import Visit
 from tracking.guards import Book, check

@@ -17,7 +17,8 @@ from django.utils import timezone
 
 from tracking import audit, policy, signals
 from tracking.audit import Actor
-from tracking.engine.rules import ANY_COUNTRY, RuleAction, RuleKind, Target
+from tracking.engine.rules import RuleAction
+from tracking.engine.targets import ANY_COUNTRY, RuleKind, Target
 from tracking.engine.text import printable
 from tracking.guards import Book, check, check_extension, check_lift, target_of
 from tracking.models import AccessRule, AuditEntry

@@ -23,16 +23,8 @@ from tracking.engine.address import (
     scope_of,
 )
 from tracking.engine.place import Place
-from tracking.engine.rules import (
-    ANY_COUNTRY,
-    Rule,
-    RuleAction,
-    RuleKind,
-    RuleSet,
-    Target,
-    target_of_network,
-    texts_around,
-)
+from tracking.engine.rules import Rule, RuleAction, RuleSet
+from tracking.engine.targets import ANY_COUNTRY, RuleKind, Target, target_of_network, texts_around
 from tracking.models import AccessRule
 from tracking.proposals import (
     AlreadyAllowedError,

@@ -7,7 +7,8 @@ from datetime import datetime, timedelta
 from urllib.parse import unquote
 
 from tracking.engine.address import IPAddress
-from tracking.engine.rules import RuleAction, Target
+from tracking.engine.rules import RuleAction
+from tracking.engine.targets import Target
 from tracking.models import AccessRule
 
 LONGEST = timedelta(days=3660)

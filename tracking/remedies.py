@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from tracking.engine.address import IPAddress
-from tracking.engine.rules import ANY_COUNTRY, RuleKind
+from tracking.engine.targets import ANY_COUNTRY, RuleKind
 from tracking.engine.verdict import Verdict
 from tracking.engine.visit import Visit
 from tracking.models import AccessRule

@@ -10,7 +10,8 @@ from django.utils import timezone
 from tracking import audit, blocklist, conf
 from tracking.audit import Actor
 from tracking.engine.address import parse_network
-from tracking.engine.rules import RuleAction, target_of_network
+from tracking.engine.rules import RuleAction
+from tracking.engine.targets import target_of_network
 from tracking.engine.text import printable
 from tracking.models import WATERMARK, AccessRule, Counter, SuspiciousIP
 from tracking.proposals import AlreadyBlockedError, Proposal, UnfitError

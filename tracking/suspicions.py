@@ -22,7 +22,8 @@ from tracking.engine.findings import (
     Standing,
     respond,
 )
-from tracking.engine.rules import RuleAction, target_of_network
+from tracking.engine.rules import RuleAction
+from tracking.engine.targets import target_of_network
 from tracking.engine.text import printable
 from tracking.guards import Book, check
 from tracking.models import AccessRule, RequestLog, SuspiciousIP

@@ -10,11 +10,9 @@ import pytest
 
 from tracking.engine.address import IPAddress, parse_address, parse_network
 from tracking.engine.place import NOWHERE, Place
-from tracking.engine.rules import (
+from tracking.engine.rules import Rule, RuleAction, RuleSet
+from tracking.engine.targets import (
     ANY_COUNTRY,
-    Rule,
-    RuleAction,
-    RuleSet,
     Target,
     TargetError,
     target_of_asn,

@@ -11,12 +11,10 @@ import pytest
 
 from tracking.engine.address import IPAddress, Scope, scope_of
 from tracking.engine.place import Place
-from tracking.engine.rules import (
+from tracking.engine.rules import Rule, RuleAction, RuleSet
+from tracking.engine.targets import (
     ANY_COUNTRY,
-    Rule,
-    RuleAction,
     RuleKind,
-    RuleSet,
     Target,
     target_of_asn,
     target_of_country,

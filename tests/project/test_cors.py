@@ -13,7 +13,8 @@ from pytest_django import Settings
 from tracking import blocklist, limiter, policy
 from tracking.audit import COMMAND_LINE
 from tracking.engine.address import parse_network
-from tracking.engine.rules import Rule, RuleAction, target_of_network
+from tracking.engine.rules import Rule, RuleAction
+from tracking.engine.targets import target_of_network
 from tracking.proposals import Proposal
 from users.models import User
 

@@ -11,13 +11,8 @@ from tests.schema.record import told
 from tracking import blocklist, policy
 from tracking.audit import COMMAND_LINE
 from tracking.engine.address import parse_network
-from tracking.engine.rules import (
-    RuleAction,
-    Target,
-    target_of_asn,
-    target_of_country,
-    target_of_network,
-)
+from tracking.engine.rules import RuleAction
+from tracking.engine.targets import Target, target_of_asn, target_of_country, target_of_network
 from tracking.models import AccessRule
 from tracking.proposals import Proposal
 from users.models import User

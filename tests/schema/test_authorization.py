@@ -25,7 +25,8 @@ from tests.users.front import RIGHT, ask, log_in
 from tracking import blocklist, detection
 from tracking.audit import COMMAND_LINE
 from tracking.engine.address import parse_network
-from tracking.engine.rules import RuleAction, target_of_asn, target_of_country, target_of_network
+from tracking.engine.rules import RuleAction
+from tracking.engine.targets import target_of_asn, target_of_country, target_of_network
 from tracking.models import AccessRule, AuditEntry, LoginAttempt
 from tracking.proposals import Proposal
 from users.models import User

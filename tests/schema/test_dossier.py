@@ -24,7 +24,8 @@ from tests.schema.record import NOON, ask, plan_of, reader, record, refused, row
 from tracking import blocklist, dossier, geo
 from tracking.audit import COMMAND_LINE
 from tracking.engine.address import parse_network
-from tracking.engine.rules import RuleAction, Target, target_of_country, target_of_network
+from tracking.engine.rules import RuleAction
+from tracking.engine.targets import Target, target_of_country, target_of_network
 from tracking.models import AccessRule, LoginAttempt, RequestLog
 from tracking.proposals import Proposal
 from tracking.timebudget import TimeBudget

@@ -37,7 +37,8 @@ from tracking import (
 from tracking.audit import COMMAND_LINE
 from tracking.engine.address import parse_network
 from tracking.engine.endpoints import DELAYS
-from tracking.engine.rules import RuleAction, Target, target_of_network
+from tracking.engine.rules import RuleAction
+from tracking.engine.targets import Target, target_of_network
 from tracking.models import AccessRule, Counter, Delivery, SuspiciousIP
 from tracking.proposals import Proposal
 

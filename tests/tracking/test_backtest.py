@@ -15,7 +15,8 @@ from tracking.audit import COMMAND_LINE, Actor
 from tracking.backtest import Backtest, Suspect, simulate
 from tracking.engine.address import parse_network
 from tracking.engine.findings import Severity
-from tracking.engine.rules import RuleAction, target_of_network
+from tracking.engine.rules import RuleAction
+from tracking.engine.targets import target_of_network
 from tracking.engine.visit import Record
 from tracking.models import AccessRule, AuditEntry, Counter, DetectionRun, RequestLog, SuspiciousIP
 from tracking.proposals import Proposal

@@ -16,8 +16,9 @@ from pytest_django import DjangoAssertNumQueries
 from tracking import audit, blocklist, policy, recorder
 from tracking.audit import COMMAND_LINE, Actor
 from tracking.engine.address import parse_address
-from tracking.engine.rules import RuleAction, Target
+from tracking.engine.rules import RuleAction
 from tracking.engine.ruletext import read_target
+from tracking.engine.targets import Target
 from tracking.models import AccessRule, AuditEntry
 from tracking.proposals import (
     AlreadyBlockedError,

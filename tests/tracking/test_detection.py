@@ -32,7 +32,8 @@ from tracking import (
 from tracking.audit import Actor
 from tracking.engine.address import parse_address, parse_network
 from tracking.engine.findings import Mode, Severity
-from tracking.engine.rules import RuleAction, target_of_network
+from tracking.engine.rules import RuleAction
+from tracking.engine.targets import target_of_network
 from tracking.engine.visit import Record
 from tracking.models import (
     AccessRule,

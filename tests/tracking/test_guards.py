@@ -12,8 +12,9 @@ from pytest_django import Settings
 from tracking import blocklist, policy
 from tracking.audit import COMMAND_LINE, Actor
 from tracking.engine.address import AddressError, parse_address
-from tracking.engine.rules import RuleAction, TargetError
+from tracking.engine.rules import RuleAction
 from tracking.engine.ruletext import read_target
+from tracking.engine.targets import TargetError
 from tracking.models import AccessRule, AuditEntry, Counter, RequestLog
 from tracking.proposals import (
     Proposal,

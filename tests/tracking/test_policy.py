@@ -17,7 +17,8 @@ from pytest_django import DjangoAssertNumQueries, Settings
 from tracking import background, blocklist, policy
 from tracking.audit import COMMAND_LINE
 from tracking.engine.address import parse_network
-from tracking.engine.rules import Rule, RuleAction, RuleSet, target_of_network
+from tracking.engine.rules import Rule, RuleAction, RuleSet
+from tracking.engine.targets import target_of_network
 from tracking.models import AccessRule, Counter
 from tracking.proposals import Proposal
 

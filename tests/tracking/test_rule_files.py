@@ -19,8 +19,9 @@ from hypothesis import strategies as st
 from tracking import blocklist, rulefiles, ruleimport
 from tracking.audit import COMMAND_LINE
 from tracking.engine import firewalls
-from tracking.engine.rules import Rule, RuleAction, RuleSet, target_of_network
+from tracking.engine.rules import Rule, RuleAction, RuleSet
 from tracking.engine.ruletext import read_target
+from tracking.engine.targets import target_of_network
 from tracking.models import AccessRule, AuditEntry
 from tracking.proposals import Proposal
 from tracking.rulefiles import Defaults, Entry, FileError

@@ -6,7 +6,7 @@ import re
 from datetime import timedelta
 
 from tracking.engine.address import LONGEST_TEXT, parse_network, shown
-from tracking.engine.rules import (
+from tracking.engine.targets import (
     ANY_COUNTRY,
     RuleKind,
     Target,

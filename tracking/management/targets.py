@@ -11,8 +11,9 @@ from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 
 from tracking import audit, blocklist
-from tracking.engine.rules import RuleAction, RuleKind, Target
+from tracking.engine.rules import RuleAction
 from tracking.engine.ruletext import FOREVER, read_duration, read_target
+from tracking.engine.targets import RuleKind, Target
 from tracking.models import AccessRule
 from tracking.proposals import BlockingError, Proposal
 

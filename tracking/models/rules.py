@@ -8,7 +8,8 @@ from django.db import models
 
 from tracking.engine.address import IPAddress, IPNetwork, Scope, network_of, scope_of
 from tracking.engine.place import Place
-from tracking.engine.rules import ANY_COUNTRY, RuleAction, RuleKind, texts_around
+from tracking.engine.rules import RuleAction
+from tracking.engine.targets import ANY_COUNTRY, RuleKind, texts_around
 from tracking.fields import AddressField, WordsField, bounds
 
 RULES_VERSION = "rules.version"  # the counter that every change of the rules raises, and so locks

@@ -6,7 +6,7 @@ from django.db import models
 
 from tracking.engine.address import IPNetwork
 from tracking.engine.findings import Mode, Severity
-from tracking.engine.rules import texts_around
+from tracking.engine.targets import texts_around
 from tracking.fields import AddressField, bounds
 from tracking.models.rules import AccessRule
 

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from django.db.models import Q
 
-from tracking.engine.rules import RuleAction, RuleKind
+from tracking.engine.rules import RuleAction
+from tracking.engine.targets import RuleKind
 from tracking.ruleadmin.pages import RuleAdmin
 
 _BLOCKS = {"lift": "Unblock", "extend": "Extend", "again": "Block again"}

@@ -10,8 +10,9 @@ from django import forms
 from django.utils import timezone
 
 from tracking.engine.address import AddressError
-from tracking.engine.rules import RuleAction, RuleKind, Target, TargetError
+from tracking.engine.rules import RuleAction
 from tracking.engine.ruletext import FOREVER, read_duration, read_target
+from tracking.engine.targets import RuleKind, Target, TargetError
 from tracking.proposals import Proposal
 
 MOST_UPLOADED = 1024 * 1024  # bytes; more takes longer than a person waits

@@ -21,7 +21,8 @@ from django.utils import timezone
 
 from tracking import blocklist, conf, guard, peers, rulefiles, ruleimport
 from tracking.audit import Actor
-from tracking.engine.rules import RuleAction, RuleKind
+from tracking.engine.rules import RuleAction
+from tracking.engine.targets import RuleKind
 from tracking.models import AccessRule
 from tracking.proposals import BlockingError
 from tracking.ruleadmin.forms import ImportForm, LongerForm, ReasonForm, RuleForm

@@ -18,8 +18,8 @@ from tracking import backlog
 from tracking.backlog import Backlog
 from tracking.detectors import DETECTORS
 from tracking.engine.address import AddressError, parse_network
-from tracking.engine.rules import texts_around
 from tracking.engine.ruletext import FOREVER
+from tracking.engine.targets import texts_around
 from tracking.engine.text import printable
 from tracking.fields import bounds
 from tracking.models import AccessRule, DetectionRun, RequestLog, SuspiciousIP

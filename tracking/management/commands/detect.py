@@ -15,7 +15,7 @@ from django.utils import timezone
 from tracking import detection
 from tracking.detection import Planned
 from tracking.engine.findings import Mode
-from tracking.engine.rules import target_of_network
+from tracking.engine.targets import target_of_network
 from tracking.engine.text import printable
 from tracking.management.moments import moment
 from tracking.management.tables import table
