@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from datetime import timedelta
 
 from django.utils import timezone
 from huey import crontab
@@ -26,6 +27,9 @@ from tracking.models import Counter
 logger = logging.getLogger(__name__)
 
 HEARTBEAT = "huey.heartbeat"
+# What is wanted at once is done each minute anyway: later nobody need do it. So nothing piles up
+# while the worker is away, or slower than those who wake it.
+STALE = timedelta(seconds=20)
 _woken_until = 0.0  # on the monotonic clock
 _delivering = threading.Lock()
 
@@ -50,7 +54,7 @@ def detect() -> None:
     _detect("every minute")
 
 
-@db_task()
+@db_task(expires=STALE)
 def detect_now(key: str) -> None:
     """Do the same at once, since one client sends so much that a minute is long."""
     _detect(f"many requests of {key}")
@@ -85,12 +89,12 @@ def mail_alerts() -> None:
     digest.send(timezone.now())
 
 
-@db_task()
+@db_task(expires=STALE)
 def deliver_alerts_now() -> None:
     _deliver()
 
 
-@db_task()
+@db_task(expires=STALE)
 def mail_alerts_now() -> None:
     digest.send(timezone.now())
 
