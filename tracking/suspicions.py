@@ -13,6 +13,7 @@ from tracking.audit import Actor
 from tracking.detectors.detector import Detector
 from tracking.engine.findings import (
     ALREADY_BLOCKED,
+    ALREADY_OBSERVED,
     LONG_PAST,
     TOO_LITTLE,
     Finding,
@@ -164,8 +165,9 @@ def _acted(
     try:
         with transaction.atomic():
             return blocklist.block(DETECTION, _proposal(finding, response, now), now), response
-    except AlreadyBlockedError:  # or observed, where that is all that is wanted
-        return None, Response(Mode.OFF, because=ALREADY_BLOCKED)
+    except AlreadyBlockedError:
+        already = ALREADY_OBSERVED if response.mode is Mode.OBSERVE else ALREADY_BLOCKED
+        return None, Response(Mode.OFF, because=already)
     except BlockingError as error:
         return None, Response(Mode.SUGGEST, response.duration, str(error))
 

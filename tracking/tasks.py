@@ -6,6 +6,7 @@ import logging
 import platform
 import threading
 import time
+from datetime import timedelta
 from zlib import crc32
 
 from django.utils import timezone
@@ -34,6 +35,9 @@ HEARTBEAT = "huey.heartbeat"
 _MINUTE, _HOUR = (
     str(crc32(platform.node().encode()) // part % of) for part, of in ((1, 60), (60, 24))
 )
+# What is wanted at once is done each minute anyway: later nobody need do it. So nothing piles up
+# while the worker is away, or slower than those who wake it.
+STALE = timedelta(seconds=20)
 _woken_until = 0.0  # on the monotonic clock
 _delivering = threading.Lock()
 
@@ -58,7 +62,7 @@ def detect() -> None:
     _detect("every minute")
 
 
-@db_task()
+@db_task(expires=STALE)
 def detect_now(key: str) -> None:
     """Do the same at once, since one client sends so much that a minute is long."""
     _detect(f"many requests of {key}")
@@ -107,12 +111,12 @@ def mail_alerts() -> None:
     digest.send(timezone.now())
 
 
-@db_task()
+@db_task(expires=STALE)
 def deliver_alerts_now() -> None:
     _deliver()
 
 
-@db_task()
+@db_task(expires=STALE)
 def mail_alerts_now() -> None:
     digest.send(timezone.now())
 

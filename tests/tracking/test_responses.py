@@ -49,6 +49,7 @@ def test_what_is_observed_already_is_not_suggested(settings: Settings) -> None:
     assert rule.observed
     assert not only().is_suggested
     assert only().rule == rule
+    assert only().because == "the target is observed already"
 
 
 def test_a_milder_finding_takes_no_suggestion_back(settings: Settings) -> None:

@@ -26,7 +26,7 @@ def _find(span: Span, thresholds: Mapping[str, int]) -> Iterator[Finding]:
             detector=SIGNATURES.name,
             target=parse_network(key),
             severity=severity,
-            reason=f"{len(seen)} requests with attacks: {names}",
+            reason=f"requests with attacks: {len(seen)} ({names})",
             count=len(seen),
             threshold=1 if severe else thresholds["mild_hits"],
             start=seen[0].at,

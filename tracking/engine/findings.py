@@ -17,6 +17,7 @@ from tracking.engine.address import IPNetwork, shown
 
 # Why nothing is done about a finding.
 ALREADY_BLOCKED = "the target is blocked already"
+ALREADY_OBSERVED = "the target is observed already"
 TOO_LITTLE = "it takes more for a block"
 LONG_PAST = "it is long past"
 LATE = timedelta(hours=1)  # for how long after its end a window may still lead to a block
