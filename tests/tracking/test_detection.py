@@ -140,6 +140,16 @@ def test_a_flood_is_blocked_for_an_hour_then_longer_and_at_first_again_after_goo
     assert lasted == [hour, 4 * hour, 24 * hour, hour]
 
 
+def test_an_office_of_signed_in_people_is_flagged_and_not_blocked() -> None:
+    record(
+        each._replace(user_pk=str(number % 30 + 1000), username=f"user{number % 30}")
+        for number, each in enumerate(requests(900))
+    )
+    detection.run(NOW)
+    assert [row.count for row in flagged("flood")] == [900]
+    assert blocks() == []
+
+
 def test_the_same_moment_twice_changes_nothing() -> None:
     record(requests(700))
     record([request(NOW, "203.0.113.9", ATTACK)])
