@@ -87,7 +87,8 @@ def _simulated(names: list[str], changes: list[Change], start: datetime, end: da
     with tqdm(unit="h", disable=None, leave=False, file=sys.stderr) as bar:
 
         def progress(done: int, total: int) -> None:
-            bar.total = total
+            if bar.total != total:
+                bar.reset(total)
             bar.update(done - bar.n)
 
         try:
