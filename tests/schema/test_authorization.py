@@ -31,7 +31,7 @@ from tracking.models import AccessRule, AuditEntry, LoginAttempt
 from tracking.proposals import Proposal
 from users.models import User
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.one_store]
 
 FILE = Path(__file__).with_name("authorization.csv")
 PAGE = Path(__file__).parents[2] / "docs" / "authorization.md"
