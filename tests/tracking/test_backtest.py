@@ -126,7 +126,7 @@ def test_what_one_detector_would_block_no_other_finds_later() -> None:
 
 def test_signed_in_users_are_named_with_the_hours_that_would_have_refused_them() -> None:
     start = DAY + 3 * HOUR
-    record(requests(11, start, user_pk="7", username="ana"))
+    record([request(start, user_pk="7", username="ana"), *requests(11, start)])
     record([request(start + timedelta(minutes=62), user_pk="8", username="ben")])
     record([request(start + timedelta(hours=3), user_pk="9", username="eva")])
     record([request(start, "192.0.2.99", user_pk="10", username="zoe")])
