@@ -47,8 +47,8 @@ def mistake(**asked: Any) -> tuple[str, list[str]]:
 def test_other_thresholds_tell_whom_they_would_have_hit_and_change_nothing() -> None:
     start = timezone.now().replace(minute=0, second=0, microsecond=0) - timedelta(hours=3)
     flood(start + timedelta(minutes=30), 300)
-    newest = RequestLog.objects.latest("at")
-    RequestLog.objects.filter(pk=newest.pk).update(user_pk="7", username="ada")
+    first = RequestLog.objects.earliest("at")
+    RequestLog.objects.filter(pk=first.pk).update(user_pk="7", username="ada")
     record(row(start + timedelta(minutes=70), address="8.8.4.4", user_pk="8", username="bob"))
     as_set = simulated(start)
     assert as_set["errors"] == []
