@@ -18,6 +18,7 @@ from schema.changes import (
     LiftPayload,
     RefusalInput,
     RuleInput,
+    allowed,
     blocked,
     lifted,
     proposed,
@@ -179,14 +180,10 @@ class BlockingMutations:
             AllowIpInput, strawberry.argument(description="Whom to let in.")
         ],
     ) -> AllowIpPayload | None:
-        require(info, ADD)
         target = target_of_network(parse_network(input.address))
-        proposal = proposed(input, target, RuleAction.ALLOW)
-        try:
-            done = blocklist.allow(actor(info), proposal)
-        except BlockingError as error:
-            wrong = user_error(info, error, ["input", "address"])
-            return AllowIpPayload(errors=[wrong])
+        done = allowed(info, input, target, "address")
+        if isinstance(done, UserError):
+            return AllowIpPayload(errors=[done])
         return AllowIpPayload(
             rule=AccessRule.of(done.rule),
             lifted=[AccessRule.of(row) for row in done.lifted],

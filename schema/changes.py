@@ -163,6 +163,17 @@ def blocked(
     return payload(rule=AccessRule.of(rule), errors=[])
 
 
+def allowed(
+    info: Info, asked: RuleInput, target: Target, argument: str
+) -> blocklist.Allowance | UserError:
+    """Let a target in as an input asks, or return why not. Raises Refusal."""
+    require(info, ADD)
+    try:
+        return blocklist.allow(actor(info), proposed(asked, target, RuleAction.ALLOW))
+    except BlockingError as error:
+        return user_error(info, error, ["input", argument])
+
+
 def lifted(
     info: Info,
     target: Target,

@@ -14,9 +14,9 @@ from schema.changes import (
     BlockPayload,
     LiftPayload,
     RuleInput,
+    allowed,
     blocked,
     lifted,
-    proposed,
 )
 from schema.errors import ErrorCode, InputError, UserError
 from schema.guards import user_error
@@ -156,13 +156,9 @@ class RegionMutations:
             AllowCountryInput, strawberry.argument(description="Which country.")
         ],
     ) -> AllowCountryPayload | None:
-        require(info, ADD)
-        proposal = proposed(input, target_of_country(input.country), RuleAction.ALLOW)
-        try:
-            done = blocklist.allow(actor(info), proposal)
-        except BlockingError as error:
-            wrong = user_error(info, error, ["input", "country"])
-            return AllowCountryPayload(errors=[wrong])
+        done = allowed(info, input, target_of_country(input.country), "country")
+        if isinstance(done, UserError):
+            return AllowCountryPayload(errors=[done])
         return AllowCountryPayload(rule=AccessRule.of(done.rule), errors=[])
 
     @strawberry.mutation(
