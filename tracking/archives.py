@@ -8,8 +8,8 @@ import tarfile
 from pathlib import Path
 from typing import IO
 
-from tracking.conf import MIB
 from tracking.download import RefusedError
+from tracking.readers import MIB
 
 MOST_MEMBERS = 100
 LARGEST_READ = 4 * MIB  # of headers, which tarfile takes into memory as large as they claim to be

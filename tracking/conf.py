@@ -6,31 +6,41 @@ Every setting is one line of SETTINGS: its name, how its value is read, and the 
 
 from __future__ import annotations
 
-import os
-import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import cached_property
-from importlib.util import find_spec
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
 
 from tracking.engine import sensitive
-from tracking.engine.address import AddressError, IPNetwork, parse_network
+from tracking.engine.address import IPNetwork
 from tracking.engine.endpoints import Endpoint, EventType, read_endpoints, read_event_types
 from tracking.engine.forwarding import Proxies
 from tracking.engine.geoaccounts import GeoAccounts, read_geo_accounts
-from tracking.engine.limits import LIMITS, Key, Limit, changed, for_all
+from tracking.engine.limits import Limit
+from tracking.readers import (
+    MAILBOX,
+    MIB,
+    detector_changes,
+    duration,
+    durations,
+    folder,
+    header,
+    limit_table,
+    networks,
+    one_of,
+    redis_url,
+    seconds,
+    switch,
+    texts,
+    whole,
+)
 
-MIB = 1024 * 1024
 HOUR = timedelta(hours=1)
-_MAILBOX = r"[^@\s,;<>\"]+@[^@\s,;<>\"]+"
-_LIMIT_NAME = re.compile(r"[a-z][a-z0-9_]{0,63}", re.ASCII)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +64,7 @@ class Configuration:
     redacted_names: tuple[str, ...] = ()
     query_time_budget: float = 2.0
     redis_url: str = ""
-    limits: Mapping[str, Limit] = field(default_factory=lambda: _limits({}))
+    limits: Mapping[str, Limit] = field(default_factory=lambda: limit_table({}))
     graphql_paths: tuple[str, ...] = ("/graphql/",)
     enforcement: str = "enforce"
     unknown_country: str = "exempt"
@@ -132,159 +142,38 @@ def _values() -> Iterable[tuple[str, object]]:
             yield name.removeprefix("TRACKING_").lower(), read(value)
 
 
-def _folder(value: object) -> Path:
-    if not isinstance(value, str | os.PathLike) or not str(value):
-        raise ValueError(f"{value!r} is not the path of a folder")
-    return Path(value).absolute()
-
-
-def _networks(value: object) -> tuple[IPNetwork, ...]:
-    if isinstance(value, str) or not isinstance(value, Iterable):
-        raise ValueError(f"{value!r} is not a list of addresses and networks")
-    try:
-        return tuple(parse_network(str(item)) for item in value)
-    except AddressError as error:
-        raise ValueError(str(error)) from None
-
-
-def _header(value: object) -> str:
-    if not isinstance(value, str) or not value.isascii() or not value.replace("-", "").isalnum():
-        raise ValueError(f"{value!r} is not the name of one HTTP header")
-    return value
-
-
-def _texts(what: str, form: str = ".*") -> Callable[[object], tuple[str, ...]]:
-    def read(value: object) -> tuple[str, ...]:
-        is_list = isinstance(value, Iterable) and not isinstance(value, str)
-        texts = tuple(map(str, value)) if is_list else ()  # type: ignore[call-overload]
-        if not is_list or not all(re.fullmatch(form, text) for text in texts):
-            raise ValueError(f"{value!r} is not a list of {what}")
-        return texts
-
-    return read
-
-
-def _redis_url(value: object) -> str:
-    """Return the address of a Redis; it may hold a password, which no message repeats."""
-    if not value and isinstance(value, str):
-        return value
-    try:
-        parts = urlsplit(str(value))
-        if parts.scheme not in {"redis", "rediss", "unix"} or parts.port == 0:
-            raise ValueError
-    except ValueError:
-        raise ValueError("write an address such as redis://host:6379/0") from None
-    if find_spec("redis") is None:
-        raise ValueError("install the package redis, or count in memory with an empty address")
-    return str(value)
-
-
-def _limits(value: object) -> dict[str, Limit]:
-    """Return the table of limits with the changes of the settings made to it, by name."""
-    if not isinstance(value, Mapping):
-        raise ValueError(f"{value!r} is not a mapping of names to limits")
-    limits = {limit.name: limit for limit in LIMITS}
-    for name, change in value.items():
-        if not isinstance(name, str) or not _LIMIT_NAME.fullmatch(name):
-            raise ValueError(f"{name!r} is not the name of a limit, such as graphql or reports_2")
-        unchanged = limits.get(name, Limit(name, Key.CALLER, for_all("off")))
-        limits[name] = changed(unchanged, change)
-    return limits
-
-
-def _one_of(*words: str) -> Callable[[object], str]:
-    def read(value: object) -> str:
-        if not isinstance(value, str) or value not in words:
-            raise ValueError(f"{value!r} is not one of {', '.join(words)}")
-        return value
-
-    return read
-
-
-def _settings_of_detectors(value: object) -> dict[str, dict[str, object]]:
-    """Return changes to the detectors by name; tracking.checks looks at what stands in them."""
-    if not isinstance(value, Mapping) or not all(
-        isinstance(one, Mapping) for one in value.values()
-    ):
-        raise ValueError(f"{value!r} is not a mapping such as {{'flood': {{'requests': 200}}}}")
-    return {str(name): dict(change) for name, change in value.items()}
-
-
-def _durations(value: object) -> tuple[timedelta, ...]:
-    if isinstance(value, str) or not isinstance(value, Iterable):
-        raise ValueError(f"{value!r} is not a list of times such as timedelta(hours=1)")
-    times = tuple(_duration(each) for each in value)
-    if not times:
-        raise ValueError("name at least one time")
-    return times
-
-
-def _duration(value: object) -> timedelta:
-    if not isinstance(value, timedelta) or not timedelta(minutes=1) <= value <= timedelta(days=366):
-        raise ValueError(f"{value!r} is not a time from a minute to a year")
-    return value
-
-
-def _switch(value: object) -> bool:
-    if not isinstance(value, bool):
-        raise ValueError(f"{value!r} is neither True nor False")
-    return value
-
-
-def _whole(low: int, high: int) -> Callable[[object], int]:
-    def read(value: object) -> int:
-        if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
-            raise ValueError(f"{value!r} is not a whole number from {low} to {high}")
-        return value
-
-    return read
-
-
-def _seconds(low: float, high: float) -> Callable[[object], float]:
-    def read(value: object) -> float:
-        if (
-            not isinstance(value, int | float)
-            or isinstance(value, bool)
-            or not low <= value <= high
-        ):
-            raise ValueError(f"{value!r} is not a number of seconds from {low} to {high}")
-        return float(value)
-
-    return read
-
-
 SETTINGS: tuple[tuple[str, str, Callable[[object], object]], ...] = (
-    ("tracking.E001", "TRACKING_STATE_DIR", _folder),
-    ("tracking.E002", "TRACKING_TRUSTED_PROXIES", _networks),
-    ("tracking.E003", "TRACKING_TRUSTED_PROXY_HEADER", _header),
-    ("tracking.E004", "TRACKING_IPV6_PREFIX", _whole(32, 128)),
-    ("tracking.E005", "TRACKING_GEOIP_PATH", _folder),
-    ("tracking.E006", "TRACKING_BACKGROUND_THREAD", _switch),
-    ("tracking.E007", "TRACKING_DRAIN_INTERVAL", _seconds(0.01, 0.5)),
-    ("tracking.E008", "TRACKING_JOURNAL_SEGMENT_BYTES", _whole(4096, 1024 * MIB)),
-    ("tracking.E009", "TRACKING_JOURNAL_TOTAL_BYTES", _whole(8192, 1024 * 1024 * MIB)),
-    ("tracking.E010", "TRACKING_JOURNAL_UNLINK_DELAY", _seconds(0, 86_400)),
-    ("tracking.E011", "TRACKING_LOG_RETENTION_DAYS", _whole(0, 36_500)),
-    ("tracking.E012", "TRACKING_LOG_QUERY_STRING", _switch),
-    ("tracking.E013", "TRACKING_REDACTED_NAMES", _texts("parameter names")),
-    ("tracking.E014", "TRACKING_QUERY_TIME_BUDGET", _seconds(0.05, 300)),
-    ("tracking.E015", "TRACKING_TRUSTED_UNIX_SOCKET", _switch),
-    ("tracking.E016", "TRACKING_REDIS_URL", _redis_url),
-    ("tracking.E017", "TRACKING_LIMITS", _limits),
-    ("tracking.E018", "TRACKING_GRAPHQL_PATHS", _texts("paths such as '/graphql/'")),
-    ("tracking.E019", "TRACKING_ENFORCEMENT", _one_of("enforce", "observe")),
-    ("tracking.E023", "TRACKING_UNKNOWN_COUNTRY", _one_of("exempt", "any")),
-    ("tracking.E024", "TRACKING_SIGNATURES", _switch),
-    ("tracking.E025", "TRACKING_SENSITIVE_PATHS", _texts("paths such as '/admin'")),
-    ("tracking.E026", "TRACKING_SENSITIVE_FIELDS", _texts("names of GraphQL fields")),
-    ("tracking.E027", "TRACKING_DETECTORS", _settings_of_detectors),
-    ("tracking.E028", "TRACKING_BLOCK_DURATIONS", _durations),
-    ("tracking.E029", "TRACKING_BLOCK_MEMORY", _duration),
-    ("tracking.E030", "TRACKING_ALERT_EMAILS", _texts("e-mail addresses", _MAILBOX)),
+    ("tracking.E001", "TRACKING_STATE_DIR", folder),
+    ("tracking.E002", "TRACKING_TRUSTED_PROXIES", networks),
+    ("tracking.E003", "TRACKING_TRUSTED_PROXY_HEADER", header),
+    ("tracking.E004", "TRACKING_IPV6_PREFIX", whole(32, 128)),
+    ("tracking.E005", "TRACKING_GEOIP_PATH", folder),
+    ("tracking.E006", "TRACKING_BACKGROUND_THREAD", switch),
+    ("tracking.E007", "TRACKING_DRAIN_INTERVAL", seconds(0.01, 0.5)),
+    ("tracking.E008", "TRACKING_JOURNAL_SEGMENT_BYTES", whole(4096, 1024 * MIB)),
+    ("tracking.E009", "TRACKING_JOURNAL_TOTAL_BYTES", whole(8192, 1024 * 1024 * MIB)),
+    ("tracking.E010", "TRACKING_JOURNAL_UNLINK_DELAY", seconds(0, 86_400)),
+    ("tracking.E011", "TRACKING_LOG_RETENTION_DAYS", whole(0, 36_500)),
+    ("tracking.E012", "TRACKING_LOG_QUERY_STRING", switch),
+    ("tracking.E013", "TRACKING_REDACTED_NAMES", texts("parameter names")),
+    ("tracking.E014", "TRACKING_QUERY_TIME_BUDGET", seconds(0.05, 300)),
+    ("tracking.E015", "TRACKING_TRUSTED_UNIX_SOCKET", switch),
+    ("tracking.E016", "TRACKING_REDIS_URL", redis_url),
+    ("tracking.E017", "TRACKING_LIMITS", limit_table),
+    ("tracking.E018", "TRACKING_GRAPHQL_PATHS", texts("paths such as '/graphql/'")),
+    ("tracking.E019", "TRACKING_ENFORCEMENT", one_of("enforce", "observe")),
+    ("tracking.E023", "TRACKING_UNKNOWN_COUNTRY", one_of("exempt", "any")),
+    ("tracking.E024", "TRACKING_SIGNATURES", switch),
+    ("tracking.E025", "TRACKING_SENSITIVE_PATHS", texts("paths such as '/admin'")),
+    ("tracking.E026", "TRACKING_SENSITIVE_FIELDS", texts("names of GraphQL fields")),
+    ("tracking.E027", "TRACKING_DETECTORS", detector_changes),
+    ("tracking.E028", "TRACKING_BLOCK_DURATIONS", durations),
+    ("tracking.E029", "TRACKING_BLOCK_MEMORY", duration),
+    ("tracking.E030", "TRACKING_ALERT_EMAILS", texts("e-mail addresses", MAILBOX)),
     ("tracking.E031", "TRACKING_ALERT_WEBHOOKS", read_endpoints),
-    ("tracking.E032", "TRACKING_ALERT_INTERVAL", _duration),
+    ("tracking.E032", "TRACKING_ALERT_INTERVAL", duration),
     ("tracking.E033", "TRACKING_ALERT_MUTE", read_event_types),
-    ("tracking.E034", "TRACKING_ALERT_NETWORKS", _networks),
+    ("tracking.E034", "TRACKING_ALERT_NETWORKS", networks),
     ("tracking.E036", "TRACKING_GEOIP_ACCOUNTS", read_geo_accounts),
 )
 

@@ -21,8 +21,8 @@ from typing import IO
 from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 
-from tracking.conf import MIB
 from tracking.engine.address import shown
+from tracking.readers import MIB
 
 SILENCE_SECONDS = 30.0  # the longest wait for the next bytes
 TOTAL_SECONDS = 1800.0

@@ -28,9 +28,10 @@ import maxminddb
 import maxminddb.reader
 from geoip2.models import ASN, City
 
-from tracking.conf import MIB, current
+from tracking.conf import current
 from tracking.engine.address import IPAddress, shown
 from tracking.engine.place import NOWHERE, Place, locatable, place_in, place_of, printable
+from tracking.readers import MIB
 
 __all__ = ["NOWHERE", "Database", "GeoFileError", "Place", "Reader", "locate", "reset", "status"]
 

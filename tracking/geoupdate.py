@@ -19,10 +19,11 @@ from typing import IO, Any, TypeVar
 
 from tracking import download
 from tracking.archives import is_tar, take_member
-from tracking.conf import MIB, current
+from tracking.conf import current
 from tracking.download import Advance, DownloadError, RefusedError
 from tracking.geo import Database, GeoFileError, Reader
 from tracking.geosources import SOURCES, Offer, chosen
+from tracking.readers import MIB
 
 LARGEST_DOWNLOAD = 512 * MIB
 LARGEST_DATABASE = 2048 * MIB
