@@ -26,7 +26,7 @@ from schema.suspicions import PERMISSION as SEE_SUSPICIONS
 from schema.suspicions import SuspiciousIP
 from tracking import dossier, geo
 from tracking.engine.address import IPAddress as Address
-from tracking.engine.address import parse_address, scope_of
+from tracking.engine.address import network_around, parse_address, scope_of
 
 S = TypeVar("S")
 T = TypeVar("T")
@@ -143,7 +143,7 @@ class IpReport:
     def neighbours(self, info: Info) -> AddressNeighbours | None:
         found = _asked(info, lambda: dossier.neighbours(self.client))
         return AddressNeighbours(
-            network=IPNetwork(str(dossier.network_around(self.client))),
+            network=IPNetwork(str(network_around(self.client))),
             count=len(found.neighbours),
             is_complete=found.complete,
             busiest=[

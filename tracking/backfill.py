@@ -17,7 +17,7 @@ from django.db import connection, transaction
 from django.db.models import Max, Min
 from django.db.models.functions import Now
 
-from tracking import geo
+from tracking import geo, rollups
 from tracking.engine.address import parse_address
 from tracking.engine.place import Place, locatable
 from tracking.models import ReadPosition, RequestLog
@@ -105,6 +105,7 @@ def _update(key: int, place: Place) -> Update:
 def _write(updates: Sequence[Update]) -> int:
     """Write places in one short transaction; rows that have one meanwhile are left alone."""
     with transaction.atomic(), connection.cursor() as cursor:
+        rollups.mark(RequestLog.objects.filter(pk__in=[key for *_, key in updates]))
         cursor.executemany(_SET_PLACE, updates)
         return int(cursor.rowcount)
 

@@ -6,7 +6,6 @@ what one with ten thousand does.
 
 from __future__ import annotations
 
-import ipaddress
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from django.db import connections
 from django.db.models import Q, QuerySet, TextField
 from django.db.models.functions import Cast
 
-from tracking.engine.address import IPAddress, IPNetwork, holding, network_of
+from tracking.engine.address import IPAddress, holding, network_around, network_of
 from tracking.engine.place import Place
 from tracking.fields import AddressField
 from tracking.models import AccessRule, LoginAttempt, RequestLog, SuspiciousIP
@@ -96,13 +95,6 @@ class Neighbourhood:
 
     neighbours: tuple[Neighbour, ...]
     complete: bool
-
-
-def network_around(address: IPAddress) -> IPNetwork:
-    """Return the /24 of an IPv4 address, the /64 of an IPv6 one."""
-    if address.version == 4:
-        return ipaddress.IPv4Network((int(address), 24), strict=False)
-    return network_of(address, 64)
 
 
 def requests_from(address: IPAddress) -> QuerySet[RequestLog]:

@@ -10,9 +10,10 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any
 
+from django.db import transaction
 from django.db.models import QuerySet
 
-from tracking import conf
+from tracking import conf, rollups
 from tracking.models import DetectionRun, LoginAttempt, ReadPosition, RequestLog, SuspiciousIP
 
 LOGIN_DAYS = 30  # at least: so long does a login speak for its address (guard.KNOWN_FOR)
@@ -57,7 +58,10 @@ def _forget_before(moment: datetime, now: datetime) -> int:
         old = [key for key, recorded_at in batch if recorded_at < moment]
         if not old and any(recorded_at <= now for _, recorded_at in batch):
             break
-        RequestLog.objects.filter(pk__in=old).delete()
+        rows = RequestLog.objects.filter(pk__in=old)
+        with transaction.atomic():
+            rollups.mark(rows)
+            rows.delete()
         deleted += len(old)
         last = batch[-1][0]
     return deleted

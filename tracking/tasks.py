@@ -24,6 +24,7 @@ from tracking import (
     geoupdate,
     peers,
     retention,
+    rollups,
     signals,
 )
 from tracking.models import Counter
@@ -71,6 +72,12 @@ def detect_now(key: str) -> None:
 @db_periodic_task(crontab())
 def close_expired_rules() -> None:
     blocklist.close_expired(timezone.now())
+
+
+@db_periodic_task(crontab())
+def count_hours() -> None:
+    """Keep the counts by the hour fresh; see tracking.rollups."""
+    rollups.renew()
 
 
 @db_periodic_task(crontab(minute="17"))

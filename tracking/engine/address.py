@@ -125,6 +125,13 @@ def network_of(address: IPAddress, ipv6_prefix: int = 64) -> IPNetwork:
     return ipaddress.IPv6Network((int(address), ipv6_prefix), strict=False)
 
 
+def network_around(address: IPAddress) -> IPNetwork:
+    """Return the /24 of an IPv4 address, the /64 of an IPv6 one."""
+    if address.version == 4:
+        return ipaddress.IPv4Network((int(address), 24), strict=False)
+    return network_of(address)
+
+
 def holding(network: IPNetwork) -> Iterator[IPNetwork]:
     """Yield the networks that hold a network, from that of all addresses to itself."""
     for length in range(network.prefixlen + 1):

@@ -4,6 +4,7 @@ from tracking.models.alerts import Delivery
 from tracking.models.people import AuditEntry, LoginAttempt, LoginAttemptQuerySet
 from tracking.models.positions import WATERMARK, Counter, ReadPosition
 from tracking.models.requests import LIVE, RequestLog, RequestLogQuerySet
+from tracking.models.rollups import CountedHour, HourlyCount, Subject
 from tracking.models.rules import (
     RULES_VERSION,
     AccessRule,
@@ -29,15 +30,18 @@ __all__ = [
     "AuditEntry",
     "BlockedIP",
     "BlockedPlace",
+    "CountedHour",
     "Counter",
     "Delivery",
     "DetectionRun",
     "DetectorMode",
+    "HourlyCount",
     "LoginAttempt",
     "LoginAttemptQuerySet",
     "ReadPosition",
     "RequestLog",
     "RequestLogQuerySet",
+    "Subject",
     "SuspiciousIP",
     "SuspiciousIPQuerySet",
 ]
