@@ -49,7 +49,7 @@ schema: ## Write schema.graphql from the code
 	$(production) $(python) manage.py export_schema schema.root:schema > schema.graphql
 
 lock: ## Compile requirements*.txt from pyproject.toml (needs uv)
-	$(lock) --extra service pyproject.toml --output-file requirements.txt
+	$(lock) --extra service --extra metrics pyproject.toml --output-file requirements.txt
 	$(lock) --group dev --constraints requirements.txt --output-file requirements-dev.txt
 	$(lock) --group node --output-file requirements-node.txt
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import timedelta
@@ -13,7 +14,7 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.utils import timezone
 
-from tracking import background, conf, geo, journal, limiter, policy, visits
+from tracking import background, conf, geo, journal, limiter, policy, requestids, visits
 from tracking.audit import Actor
 from tracking.caller import classify, has_credential
 from tracking.engine.address import network_of
@@ -47,13 +48,16 @@ def open(request: HttpRequest) -> Verdict:  # noqa: A001 - a request is opened a
 
     Never raises and asks no database: the rules are in memory.
     """
+    began = time.perf_counter()
     try:
         background.ensure()
         visit = request.visit = visits.arrived(request)  # type: ignore[attr-defined]
+        requestids.enter(visit.request_id)
         rules = policy.current()
         if rules.needs_place:
             visit.place = geo.locate(visit.address)
         visit.verdict = _enforced(rules.decide(visit, visit.at))
+        visit.decision_seconds = time.perf_counter() - began
     except Exception:
         logger.exception("A request could be neither recorded nor decided on")
         return ALLOWED

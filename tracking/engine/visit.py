@@ -21,6 +21,7 @@ class Visit:
     empty unless it is to be recorded. `path_info` is the path as it is routed, decoded; `place` is
     looked up only when a rule asks for it. `operations` are the GraphQL operation and its root
     fields. `login` is what the limits said of the last attempt to log in, until the client is told.
+    `decision_seconds` is how long it took to know the client and to decide by the rules.
     """
 
     at: datetime
@@ -40,6 +41,7 @@ class Visit:
     verdict: Verdict = ALLOWED
     limits: tuple[State, ...] = ()
     login: Verdict = ALLOWED
+    decision_seconds: float = 0.0
 
 
 class Record(NamedTuple):
