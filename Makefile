@@ -1,7 +1,7 @@
 # The doors for people. `make help` lists them; PYTHON=… names another Python than python3.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench schema lock assets
+.PHONY: help run test check bench docs schema lock assets
 
 UV ?= uv
 python := .venv/bin/python
@@ -44,6 +44,10 @@ bench: ## Measure: every benchmark, as benchmarks/README.md explains (some minut
 	@for name in recording limits blocking draining graphql_base graphql_pages dossier; do \
 		echo "== $$name"; $(python) -m benchmarks.$$name || exit 1; done
 
+docs: ## Build the documentation as a site, in var/site
+	@$(bootstrap) requirements.txt requirements-docs.txt
+	NO_MKDOCS_2_WARNING=1 $(python) -m mkdocs build --quiet --strict --site-dir var/site
+
 schema: ## Write schema.graphql from the code
 	@$(bootstrap) requirements.txt
 	$(production) $(python) manage.py export_schema schema.root:schema > schema.graphql
@@ -51,6 +55,7 @@ schema: ## Write schema.graphql from the code
 lock: ## Compile requirements*.txt from pyproject.toml (needs uv)
 	$(lock) --extra service --extra metrics pyproject.toml --output-file requirements.txt
 	$(lock) --group dev --constraints requirements.txt --output-file requirements-dev.txt
+	$(lock) --group docs --constraints requirements-dev.txt --output-file requirements-docs.txt
 	$(lock) --group node --output-file requirements-node.txt
 
 assets: ## Fetch what the GraphiQL page loads
