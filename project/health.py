@@ -6,8 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import asdict, dataclass
-from datetime import timedelta
+from dataclasses import asdict
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction, sync_to_async
 from django.conf import settings
@@ -17,17 +16,13 @@ from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, JsonResponse
 from django.http.response import HttpResponseBase
-from django.utils import timezone
 
-from tracking import conf, drainer, geo
+from tracking import conf
 from tracking.engine.address import AddressError, parse_address
-from tracking.models import Counter
-from tracking.tasks import HEARTBEAT
+from tracking.health import Check, look_at_journal, look_at_places, look_at_worker
 
 LIVE = "/livez"
 READY = "/readyz"
-OLDEST_HEARTBEAT = timedelta(minutes=3)
-OLDEST_PLACES = timedelta(days=45)
 FORWARDING_HEADERS = (
     "HTTP_FORWARDED",
     "HTTP_VIA",
@@ -42,16 +37,6 @@ FORWARDING_HEADERS = (
 )
 
 Response = HttpResponseBase | Awaitable[HttpResponseBase]
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One thing that was looked at; a warning does not make the service unready."""
-
-    name: str
-    ok: bool
-    detail: str
-    warning: bool = False
 
 
 class HealthMiddleware:
@@ -140,30 +125,6 @@ def look_at_database() -> Check:
             return Check("database", False, "migrations are missing: run manage.py migrate")
         _migrated = True
     return Check("database", True, f"{connection.vendor}, migrated")
-
-
-def look_at_journal() -> Check:
-    waiting, most = drainer.backlog(), conf.current().journal_total_bytes // 2
-    return Check("journal", waiting <= most, f"{waiting} of {most} bytes wait to be stored")
-
-
-def look_at_worker() -> Check:
-    beat = Counter.objects.filter(name=HEARTBEAT).values_list("updated_at", flat=True).first()
-    if beat is None:
-        return Check("worker", False, "has never run: start manage.py run_huey")
-    age = timezone.now() - beat
-    return Check("worker", age <= OLDEST_HEARTBEAT, f"last seen {int(age.total_seconds())} s ago")
-
-
-def look_at_places() -> Check:
-    files = geo.status()
-    if not files:
-        return Check("places", False, "no geo files: run manage.py update_geoip", warning=True)
-    built = [file.built for file in files if file.built is not None]
-    if built and timezone.now() - min(built) > OLDEST_PLACES:
-        old = f"the oldest geo file is of {min(built):%Y-%m-%d}: run manage.py update_geoip"
-        return Check("places", False, old, warning=True)
-    return Check("places", True, ", ".join(file.name for file in files))
 
 
 _migrated = False  # migrations are not taken back under a running process

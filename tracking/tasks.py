@@ -27,11 +27,11 @@ from tracking import (
     rollups,
     signals,
 )
+from tracking.health import HEARTBEAT
 from tracking.models import Counter
 
 logger = logging.getLogger(__name__)
 
-HEARTBEAT = "huey.heartbeat"
 # When sources of places are asked: not all nodes of the world at once.
 _MINUTE, _HOUR = (
     str(crc32(platform.node().encode()) // part % of) for part, of in ((1, 60), (60, 24))

@@ -16,8 +16,9 @@ from pytest_django.fixtures import Settings
 
 from project import health
 from tracking import drainer, journal
+from tracking.health import HEARTBEAT
 from tracking.models import Counter
-from tracking.tasks import HEARTBEAT, beat
+from tracking.tasks import beat
 
 STRANGER = "198.51.100.7"
 
