@@ -258,6 +258,11 @@ def span(text: str, *, longest: str) -> timedelta:
     return lengths[0]
 
 
+def lifetime(text: str, *, longest: str) -> float:
+    """Return the seconds in a text such as 10s or 1h; 0 stands for not at all."""
+    return 0.0 if text == "0" else span(text, longest=longest).total_seconds()
+
+
 def signing_keys(texts: list[str]) -> None:
     try:
         keys = parse_keys(tuple(texts))

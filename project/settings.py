@@ -24,6 +24,7 @@ from project.environment import (
     frontends,
     hosts,
     huey_storage,
+    lifetime,
     limit_changes,
     mailboxes,
     networks,
@@ -49,6 +50,7 @@ COUNT = validate.Range(1, 256)
 
 env = Env()
 env.add_parser("span", span)
+env.add_parser("lifetime", lifetime)
 env.add_parser("words", words)
 env.add_parser("rates", rates)
 ENV_FILE = BASE_DIR / (env.str("ENV_FILE", "") or ".env")
@@ -104,6 +106,8 @@ try:
         validate=validate.Regexp("[A-Za-z][A-Za-z0-9-]*$", error="not the name of a header"),
     )
     TRACKING_GEOIP_PATH = BASE_DIR / (env.str("GEOIP_PATH", "") or STATE_DIR / "geoip")
+    TRACKING_CACHE_TTL_PLACES = env.lifetime("CACHE_TTL_PLACES", "1h", longest="24h")
+    TRACKING_CACHE_TTL_STATISTICS = env.lifetime("CACHE_TTL_STATISTICS", "10s", longest="1h")
     TRACKING_BACKGROUND_THREAD = env.bool("BACKGROUND_THREAD", True)
     TRACKING_TRUSTED_UNIX_SOCKET = env.bool("TRUSTED_UNIX_SOCKET", False)
     TRACKING_LOG_RETENTION_DAYS = env.int(

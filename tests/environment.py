@@ -70,6 +70,8 @@ os.environ.update(
     DEBUG="false",
     ALLOWED_HOSTS="testserver,localhost,127.0.0.1",
     DATABASE_URL=os.environ.get("TEST_DATABASE_URL", ""),
+    # What a test puts on record it wants to see; those of the cache turn it on.
+    CACHE_TTL_STATISTICS="0",
     # A test asks more often than a person; those of limits put the table of limits back.
     LIMIT_GRAPHQL="off",
     LIMIT_LOGIN_ADDRESS="off",

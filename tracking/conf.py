@@ -63,6 +63,8 @@ class Configuration:
     log_query_string: bool = False
     redacted_names: tuple[str, ...] = ()
     query_time_budget: float = 2.0
+    cache_ttl_statistics: float = 10.0
+    cache_ttl_places: float = 3600.0
     redis_url: str = ""
     limits: Mapping[str, Limit] = field(default_factory=lambda: limit_table({}))
     graphql_paths: tuple[str, ...] = ("/graphql/",)
@@ -175,6 +177,8 @@ SETTINGS: tuple[tuple[str, str, Callable[[object], object]], ...] = (
     ("tracking.E033", "TRACKING_ALERT_MUTE", read_event_types),
     ("tracking.E034", "TRACKING_ALERT_NETWORKS", networks),
     ("tracking.E036", "TRACKING_GEOIP_ACCOUNTS", read_geo_accounts),
+    ("tracking.E037", "TRACKING_CACHE_TTL_STATISTICS", seconds(0, 3600)),
+    ("tracking.E038", "TRACKING_CACHE_TTL_PLACES", seconds(0, 86_400)),
 )
 
 _current: Configuration | None = None

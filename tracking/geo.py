@@ -10,19 +10,15 @@ from __future__ import annotations
 import logging
 import math
 import os
-import shutil
-import stat
-import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache, partial
 from itertools import islice
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import maxminddb
 import maxminddb.reader
@@ -31,7 +27,13 @@ from geoip2.models import ASN, City
 from tracking.conf import current
 from tracking.engine.address import IPAddress, shown
 from tracking.engine.place import NOWHERE, Place, locatable, place_in, place_of, printable
-from tracking.readers import MIB
+from tracking.geofiles import (
+    BeingWrittenError,
+    GeoFileError,
+    Signature,
+    files_at,
+    private_copy,
+)
 
 __all__ = ["NOWHERE", "Database", "GeoFileError", "Place", "Reader", "locate", "reset", "status"]
 
@@ -45,8 +47,6 @@ KINDS = ("city", "country", "asn")
 MAXMIND = ("GeoIP2-", "GeoLite2-")
 MAXMIND_NETWORKS = ("GeoLite2-ASN", "GeoIP2-ISP")
 
-Signature: TypeAlias = tuple[int, ...]
-
 
 @dataclass(frozen=True, slots=True)
 class Database:
@@ -58,21 +58,15 @@ class Database:
     built: datetime
 
 
-class GeoFileError(Exception):
-    """The file cannot be used as a database of places; the message says why."""
-
-
-class BeingWrittenError(GeoFileError):
-    """The file changed while it was read; a later look will tell."""
-
-
 def locate(address: IPAddress) -> Place:
     """Return the place of an address, NOWHERE when it has none or nobody knows.
 
     Private, reserved and other special addresses are never looked up; IPv4-mapped and NAT64 ones
-    are looked up as the IPv4 address they carry. Never raises, never uses the network.
+    are looked up as the IPv4 address they carry. Never raises, never uses the network. The answer
+    is remembered for at most TRACKING_CACHE_TTL_PLACES, and with the files it comes from.
     """
-    return _databases().find(address)
+    loaded = _databases()
+    return loaded.find(address, time.monotonic() // loaded.period)
 
 
 def status() -> tuple[Database, ...]:
@@ -100,7 +94,7 @@ class Reader:
         """Raises GeoFileError, or OSError when the file cannot be read or copied."""
         self._path = path
         self._complained = False
-        with _private_copy(path) as (copy, self.signature):
+        with private_copy(path) as (copy, self.signature):
             try:
                 self._records = _Records(copy)
                 written = self._records.metadata()
@@ -183,12 +177,16 @@ class _Refused:
 
 @dataclass(frozen=True, slots=True)
 class _Loaded:
-    """The files as they were at one look, and the answers (remembered) that come from them."""
+    """The files as they were at one look, and the answers that come from them.
+
+    An answer is remembered under the number of the period (in seconds) in which it was looked up.
+    """
 
     files: dict[Path, Reader | _Refused]
     complaints: frozenset[str]
     readers: tuple[Reader, ...]
-    find: Callable[[IPAddress], Place]
+    find: Callable[[IPAddress, float], Place]
+    period: float
 
 
 def _databases() -> _Loaded:
@@ -213,7 +211,7 @@ def _looked_again(old: _Loaded | None) -> _Loaded:
     before = old.files if old else {}
     files: dict[Path, Reader | _Refused] = {}
     try:
-        for path, signature in _files(root):
+        for path, signature in files_at(root):
             files[path] = _read(path, signature, before.get(path))
     except OSError as error:
         files[root] = _Refused(None, f"{root}: {_said(error)}")
@@ -231,19 +229,9 @@ def _assembled(root: Path, files: dict[Path, Reader | _Refused], known: frozense
     for complaint in sorted(complaints - known):
         logger.warning("Geolocation: %s; the places it would tell stay unknown", complaint)
     logger.info("Geolocation: in use: %s", ", ".join(r.about.name for r in readers) or "nothing")
-    find = lru_cache(REMEMBERED_ADDRESSES)(partial(_combined, tuple(readers)))
-    return _Loaded(files, frozenset(complaints), tuple(readers), find)
-
-
-def _files(root: Path) -> Iterator[tuple[Path, Signature]]:
-    folder = root.is_dir()
-    for path in sorted(root.glob("*.mmdb")) if folder else [root]:
-        try:
-            found = path.stat()
-        except FileNotFoundError:
-            continue
-        if stat.S_ISREG(found.st_mode) and not (folder and path.name.startswith(".")):
-            yield path, _signature(found)
+    lifetime = current().cache_ttl_places
+    find = lru_cache(REMEMBERED_ADDRESSES if lifetime else 0)(partial(_combined, tuple(readers)))
+    return _Loaded(files, frozenset(complaints), tuple(readers), find, lifetime or 1.0)
 
 
 def _read(path: Path, signature: Signature, known: Reader | _Refused | None) -> Reader | _Refused:
@@ -259,24 +247,7 @@ def _read(path: Path, signature: Signature, known: Reader | _Refused | None) -> 
         return _Refused(None, f"{path}: {_said(error)}")
 
 
-def _signature(found: os.stat_result) -> Signature:
-    return (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
-
-
-@contextmanager
-def _private_copy(path: Path) -> Iterator[tuple[str, Signature]]:
-    state_dir = current().state_dir
-    state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with path.open("rb") as original, tempfile.TemporaryFile(dir=state_dir) as copy:
-        signature = _signature(os.fstat(original.fileno()))
-        shutil.copyfileobj(original, copy, MIB)
-        copy.flush()
-        if _signature(os.fstat(original.fileno())) != signature:
-            raise BeingWrittenError("it is being written")
-        yield f"/dev/fd/{copy.fileno()}", signature
-
-
-def _combined(readers: tuple[Reader, ...], address: IPAddress) -> Place:
+def _combined(readers: tuple[Reader, ...], address: IPAddress, _period: float) -> Place:
     """Return each fact from the first file that knows it."""
     public = locatable(address)
     if public is None:

@@ -74,6 +74,8 @@ def start(tmp_path: Path, show: str = "0", **variables: str) -> subprocess.Compl
         ("ALERT_WEBHOOKS", "https://hooks.example.org/ whsec_secret"),
         ("ALERT_WEBHOOKS", f"http://hooks.example.org/secret whsec_{KEY}"),
         ("ALERT_INTERVAL", "0m"),
+        ("CACHE_TTL_STATISTICS", "2h"),
+        ("CACHE_TTL_PLACES", "-1h"),
         ("ALERT_MUTE", "block.made"),
         ("DETECTORS", "flood=200"),
         ("DETECTORS", "flood.requests=200, burst.mode: OFF"),
@@ -254,7 +256,7 @@ def test_the_template_lists_exactly_the_variables_that_are_read() -> None:
         and call.func.value.id == "env"
         and call.args
         and isinstance(call.args[0], ast.Constant)
-    } - {"words", "rates", "span"}
+    } - {"words", "rates", "span", "lifetime"}
     read |= {f"LIMIT_{limit.name.upper()}{end}" for limit in LIMITS for end in ("", "_OBSERVED")}
     read |= {f"LIMIT_GRAPHQL_{who.upper()}" for who in ClientClass}
     template = (ROOT / ".env_template").read_text()

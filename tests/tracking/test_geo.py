@@ -10,12 +10,13 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from pytest_django.fixtures import Settings
 
 from tests.mmdb import ASN, CITY, COUNTRY, INSIDE, IPINFO, NETWORK, write
-from tracking import geo
+from tracking import geo, geofiles
 from tracking.engine.address import parse_address
 
 MAXMIND = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "mmdb"
@@ -182,7 +183,7 @@ def test_a_file_that_cannot_be_opened_is_read_once_it_can(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(geo.shutil, "copyfileobj", full_disk)
+        patch.setattr(geofiles.shutil, "copyfileobj", full_disk)
         assert located(INSIDE) == (None, None, None)
         assert located(INSIDE) == (None, None, None)
     assert caplog.text.count("No space left on device") == 1
@@ -202,7 +203,7 @@ def test_a_file_that_changes_while_it_is_read_leaves_the_known_one_in_use(
         os.utime(path)
 
     with monkeypatch.context() as patch:
-        patch.setattr(geo.shutil, "copyfileobj", interrupted)
+        patch.setattr(geofiles.shutil, "copyfileobj", interrupted)
         assert located(INSIDE) == ("GB", "London", None)
     assert located(INSIDE) == ("FR", None, None)
 
@@ -226,6 +227,25 @@ def test_repeated_addresses_are_answered_from_memory(
     assert located(INSIDE) == ("GB", "London", None)
     monkeypatch.setattr(geo.Reader, "find", lambda *_: pytest.fail("looked up again"))
     assert located(INSIDE) == ("GB", "London", None)
+
+
+@pytest.mark.parametrize(("lifetime", "looks"), [(60, [1, 1, 2]), (0, [1, 2, 3])])
+def test_a_place_is_remembered_no_longer_than_it_may_be(
+    folder: Path,
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+    lifetime: int,
+    looks: list[int],
+) -> None:
+    settings.TRACKING_CACHE_TTL_PLACES = lifetime
+    write(folder / "a.mmdb", "GeoLite2-City", {NETWORK: CITY})
+    looked: list[object] = []
+    find = geo.Reader.find
+    monkeypatch.setattr(geo.Reader, "find", lambda *asked: looked.append(1) or find(*asked))
+    for now, expected in zip((600.0, 659.9, 660.0), looks, strict=True):
+        monkeypatch.setattr(geo, "time", SimpleNamespace(monotonic=lambda now=now: now))
+        assert located(INSIDE) == ("GB", "London", None)
+        assert len(looked) == expected
 
 
 def test_a_record_that_many_networks_share_is_decoded_once(
