@@ -14,6 +14,7 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from tracking.engine.address import parse_network, shown
+from tracking.engine.cells import guarded, unguarded
 from tracking.engine.firewalls import WRITERS
 from tracking.engine.rules import RuleAction
 from tracking.engine.ruletext import read_target
@@ -28,8 +29,6 @@ TOLD_COLUMNS = ("origin", "created_by", "created_at", "hits", "last_hit_at")
 COLUMNS = (*READ_COLUMNS, *TOLD_COLUMNS)
 
 _COMMENT = re.compile("[#;]")
-# What a spreadsheet takes for a formula when it stands first in a cell, in wide letters too.
-_FORMULA = re.compile(r"'*[=+\-@\t\r\n＝＋－＠]")
 _SWITCH = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False, "": False}
 
 
@@ -150,7 +149,7 @@ def _read_rows(rows: Any, header: list[str], defaults: Defaults) -> Iterator[Ent
             problem = f"{len(row)} cells stand under {len(header)} columns"
             yield Entry(rows.line_num, None, problem)
             continue
-        cells = dict(zip(header, map(_unguarded, row), strict=True))
+        cells = dict(zip(header, map(unguarded, row), strict=True))
         yield _entry(rows.line_num, cells, defaults)
 
 
@@ -277,8 +276,4 @@ def _cell(value: object) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     text = " ".join(value) if isinstance(value, list) else "" if value is None else str(value)
-    return f"'{text}" if _FORMULA.match(text) else text
-
-
-def _unguarded(cell: str) -> str:
-    return cell[1:] if cell.startswith("'") and _FORMULA.match(cell) else cell
+    return guarded(text)
