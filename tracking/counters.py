@@ -11,6 +11,11 @@ import logging
 import threading
 import time
 from collections import OrderedDict
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
@@ -136,17 +141,22 @@ class Breaker:
             return was_closed
 
 
-class RedisCounters:
-    """Counters that all processes share, in one trip each; in `memory` while Redis is away."""
+class RedisAwayError(Exception):
+    """Redis failed, or so short a time ago that nobody tries."""
 
-    def __init__(self, url: str, memory: MemoryCounters) -> None:
+
+class RedisClient:
+    """A Redis that nobody waits for: it answers soon, or RedisAwayError is raised."""
+
+    def __init__(self, url: str, work: str) -> None:
+        """`work` says in the log what is done elsewhere meanwhile, as in "Limits are counted"."""
         # An optional dependency: whoever counts in memory need not have it.
         import redis  # noqa: PLC0415
         from redis.backoff import NoBackoff  # noqa: PLC0415
         from redis.retry import Retry  # noqa: PLC0415
 
-        self.memory = memory
         self.breaker = Breaker()
+        self._work = work
         # The last two: a server that answers what Redis never would, an option nobody knows.
         self._errors = (redis.RedisError, OSError, ValueError, TypeError)
         self._redis = redis.Redis.from_url(
@@ -158,34 +168,44 @@ class RedisCounters:
             max_connections=10_000,  # one for each thread; the 101st would fail by default
         )
 
+    def ask(self, question: Callable[[Any], T]) -> T:
+        """Return what `question` gets out of the client. Raises RedisAwayError."""
+        if not self.breaker.lets_through():
+            raise RedisAwayError
+        try:
+            answer = question(self._redis)
+        except self._errors as error:
+            if self.breaker.failed():
+                logger.warning("%s in this process, since Redis fails: %s", self._work, error)
+            raise RedisAwayError from error
+        if self.breaker.succeeded():
+            logger.warning("%s in Redis again", self._work)
+        return answer
+
+
+class RedisCounters:
+    """Counters that all processes share, in one trip each; in `memory` while Redis is away."""
+
+    def __init__(self, url: str, memory: MemoryCounters) -> None:
+        self.memory = memory
+        self._client = RedisClient(url, "Limits are counted")
+        self.breaker = self._client.breaker
+
     def count(self, key: str, amount: int, lifetime: int) -> int:
         """Add to a counter and return its number; see MemoryCounters.count. Never raises."""
-        if self.breaker.lets_through():
-            try:
-                number = int(self._redis.eval(_COUNT, 1, PREFIX + key, amount, lifetime))
-            except self._errors as error:
-                self._failed(error)
-            else:
-                if self.breaker.succeeded():
-                    logger.warning("Limits are counted in Redis again")
-                return number
-        return self.memory.count(key, amount, lifetime)
+        try:
+            return self._client.ask(
+                lambda redis: int(redis.eval(_COUNT, 1, PREFIX + key, amount, lifetime))
+            )
+        except RedisAwayError:
+            return self.memory.count(key, amount, lifetime)
 
     def delete(self, key: str) -> None:
         """Forget a counter here and in Redis; while that is away, only here."""
         self.memory.delete(key)
-        if self.breaker.lets_through():
-            try:
-                self._redis.delete(PREFIX + key)
-            except self._errors as error:
-                self._failed(error)
-            else:
-                self.breaker.succeeded()
+        with suppress(RedisAwayError):
+            self._client.ask(lambda redis: redis.delete(PREFIX + key))
 
     def clear(self) -> None:
         """Forget what this process counted in its memory; the counters in Redis stay."""
         self.memory.clear()
-
-    def _failed(self, error: Exception) -> None:
-        if self.breaker.failed():
-            logger.warning("Limits are counted in this process, since Redis fails: %s", error)

@@ -18,7 +18,7 @@ from pytest_django import Settings
 
 from tests import redis_server
 from tests.redis_server import Server
-from tracking import conf, limiter
+from tracking import conf, limiter, readers
 from tracking.counters import PREFIX
 from tracking.engine.limits import ClientClass, Key, Limit, for_all
 
@@ -328,6 +328,6 @@ def test_an_address_without_the_package_for_it_is_refused_at_start(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings.TRACKING_REDIS_URL = "redis://127.0.0.1/0"
-    monkeypatch.setattr(conf, "find_spec", lambda name: None)
+    monkeypatch.setattr(readers, "find_spec", lambda name: None)
     ((_, sentence),) = conf.problems()
     assert "install the package redis" in sentence
