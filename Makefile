@@ -19,7 +19,7 @@ help: ## List the targets
 
 run: ## Set everything up and serve on HOST:PORT (127.0.0.1:8000) until Ctrl-C
 	@$(bootstrap) requirements.txt
-	@$(python) deploy/assets.py || echo "warning: the GraphiQL page is not there yet (see above); everything else works"
+	@$(python) deploy/assets.py || echo "warning: the GraphiQL page and the charts are not there yet (see above); everything else works"
 	@LOCAL_RUN=true exec $(python) manage.py serve
 
 test: ## Run all tests on SQLite, then those that touch the database on PostgreSQL
@@ -58,6 +58,6 @@ lock: ## Compile requirements*.txt from pyproject.toml (needs uv)
 	$(lock) --group docs --constraints requirements-dev.txt --output-file requirements-docs.txt
 	$(lock) --group node --output-file requirements-node.txt
 
-assets: ## Fetch what the GraphiQL page loads
+assets: ## Fetch what the GraphiQL page and the charts load
 	@$(bootstrap) requirements.txt
 	$(python) deploy/assets.py

@@ -1,4 +1,4 @@
-"""Fetches what the GraphiQL page loads, from npm packages with pinned hashes, into static files.
+"""Fetches what our pages load in a browser, from npm packages with pinned hashes, as static files.
 
     python3 deploy/assets.py
 
@@ -20,12 +20,13 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ROOT / "node_modules"
-VENDOR = ROOT / "schema" / "static" / "schema" / "vendor"
-STAMP = VENDOR / "installed.txt"
+# GraphiQL is a page of `schema`; the overview in the admin comes with `tracking`.
+VENDORS = {app: ROOT / app / "static" / app / "vendor" for app in ("schema", "tracking")}
+STAMP = VENDORS["schema"] / "installed.txt"
 
 # Where a file is in node_modules, and its name among the static files. The explorer has no licence
 # file of its own: it comes from GraphiQL's repository and holds graphiql-explorer.
-FILES: tuple[tuple[str, str], ...] = (
+EDITOR: tuple[tuple[str, str], ...] = (
     ("react/umd/react.production.min.js", "react.min.js"),
     ("react/LICENSE", "react.LICENSE.txt"),
     ("react-dom/umd/react-dom.production.min.js", "react-dom.min.js"),
@@ -39,6 +40,16 @@ FILES: tuple[tuple[str, str], ...] = (
         "@graphiql/plugin-explorer/node_modules/graphiql-explorer/LICENSE",
         "explorer.LICENSE.txt",
     ),
+)
+# Chart.js has its colours, of @kurkle/color, inside.
+CHARTS: tuple[tuple[str, str], ...] = (
+    ("chart.js/dist/chart.umd.min.js", "chart.min.js"),
+    ("chart.js/LICENSE.md", "chart.LICENSE.txt"),
+    ("@kurkle/color/LICENSE.md", "color.LICENSE.txt"),
+)
+FILES: tuple[tuple[str, Path], ...] = (
+    *((source, VENDORS["schema"] / name) for source, name in EDITOR),
+    *((source, VENDORS["tracking"] / name) for source, name in CHARTS),
 )
 
 LONGEST_INSTALL = 600  # seconds
@@ -71,7 +82,7 @@ def up_to_date() -> bool:
     return (
         STAMP.is_file()
         and STAMP.read_text() == fingerprint()
-        and all((VENDOR / name).is_file() for _, name in FILES)
+        and all(target.is_file() for _, target in FILES)
     )
 
 
@@ -131,7 +142,7 @@ def install_node(python: Path) -> None:
 
 def install(npm: list[str]) -> None:
     """Fill node_modules with the packages of package-lock.json, each checked against its hash."""
-    print("Fetching the GraphiQL page's files with npm ...", flush=True)
+    print("Fetching the files of GraphiQL and of the charts with npm ...", flush=True)
     # npm and what it starts look for `node` on the PATH, which the packaged one is not on.
     path = os.pathsep.join((str(Path(npm[0]).parent), os.environ.get("PATH", "")))
     try:
@@ -155,7 +166,7 @@ def install(npm: list[str]) -> None:
 
 ADVICE = (
     "Check the network and npm's registry setting, then run python3 deploy/assets.py again; only"
-    " the GraphiQL page needs these files."
+    " the GraphiQL page and the charts of the admin's overview need these files."
 )
 
 
@@ -167,15 +178,16 @@ def reason(output: str) -> str:
 
 def copy() -> None:
     """Copy the files; the stamp goes last, so that a run cut short is done again."""
-    VENDOR.mkdir(parents=True, exist_ok=True)
+    for vendor in VENDORS.values():
+        vendor.mkdir(parents=True, exist_ok=True)
     STAMP.unlink(missing_ok=True)
-    for source, name in FILES:
+    for source, target in FILES:
         content = _SOURCE_MAP.sub(b"", (PACKAGES / source).read_bytes())
-        place_file(VENDOR / name, content)
-        if name.endswith((".js", ".css")):  # the server finds these by itself
-            place_file(VENDOR / f"{name}.gz", gzip.compress(content, mtime=0))
+        place_file(target, content)
+        if target.suffix in {".js", ".css"}:  # the server finds these by itself
+            place_file(target.with_name(f"{target.name}.gz"), gzip.compress(content, mtime=0))
     place_file(STAMP, fingerprint().encode())
-    print(f"The GraphiQL page's files are in {VENDOR.relative_to(ROOT)}.")
+    print("The files are in", *(vendor.relative_to(ROOT) for vendor in VENDORS.values()))
 
 
 def place_file(target: Path, content: bytes) -> None:
