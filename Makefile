@@ -1,7 +1,7 @@
 # The doors for people. `make help` lists them; PYTHON=… names another Python than python3.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench docs schema lock assets
+.PHONY: help run test check fuzz bench docs schema lock assets
 
 UV ?= uv
 python := .venv/bin/python
@@ -38,6 +38,10 @@ check: ## Check style, types, layers, schema, migrations, settings and documents
 	$(production) $(python) manage.py makemigrations --check --dry-run
 	$(production) $(python) manage.py check --deploy --fail-level WARNING
 	$(python) -m pytest --quiet tests/project/test_documents.py tests/test_docs.py
+
+fuzz: ## Try 50,000 hostile inputs on every parser and on the schema (some minutes)
+	@$(bootstrap) requirements.txt requirements-dev.txt
+	FUZZ=true $(pytest) tests/fuzz
 
 bench: ## Measure: every benchmark, as benchmarks/README.md explains (some minutes)
 	@$(bootstrap) requirements.txt requirements-dev.txt
