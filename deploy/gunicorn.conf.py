@@ -3,17 +3,14 @@
 import ctypes
 import signal
 import sys
-import os
-from itertools import count
 from pathlib import Path
+from typing import Any
 
+from project import workers as processes
 from project.settings import HOST, LOGGING, PORT, STATE_DIR, WEB_THREADS, WEB_WORKERS
 
-os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(STATE_DIR / "metrics")  # read at the next import
-try:
-    from prometheus_client import values
-except ImportError:
-    values = None
+COUNTS = STATE_DIR / "metrics"  # of all workers, for /metrics
+processes.share_counts(COUNTS)
 
 bind = f"[{HOST}]:{PORT}" if ":" in HOST else f"{HOST}:{PORT}"
 worker_class = "gthread"
@@ -39,32 +36,20 @@ forwarded_allow_ips = ""
 proxy_allow_ips = ""
 
 
-def on_starting(server):
-    """Count anew for /metrics: another release may count other things."""
-    folder = STATE_DIR / "metrics"
-    folder.mkdir(exist_ok=True)
-    for file in folder.glob("*.db"):
-        file.unlink(missing_ok=True)
-
-
-def pre_fork(server, worker):
-    """Give a worker the lowest number that none has: it goes on with a dead one's counts.
-
-    By process id, as prometheus-client has it, each death would leave files behind for ever.
-    """
-    taken = {other.number for other in server.WORKERS.values()}
-    worker.number = next(number for number in count() if number not in taken)
-
-
-def post_fork(server, worker):
-    if values is not None:
-        values.ValueClass = values.MultiProcessValue(lambda: worker.number)
-
-
 PR_SET_PDEATHSIG = 1  # of Linux: the signal that a process gets when its parent dies
 
 
-def post_fork(server: object, worker: object) -> None:
+def on_starting(_server: object) -> None:
+    processes.forget_counts(COUNTS)
+
+
+def pre_fork(server: Any, worker: Any) -> None:
+    """Let a worker go on with the counts of one that died."""
+    taken = (other.number for other in server.WORKERS.values())
+    processes.number = worker.number = processes.lowest_free(taken)
+
+
+def post_fork(_server: object, _worker: object) -> None:
     """Let no worker outlive its server: the port would stay taken, and nobody accept there.
 
     A worker notices by itself, but keeps busy connections, and with them the port, for

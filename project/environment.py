@@ -9,6 +9,7 @@ import sys
 import tempfile
 from collections.abc import Callable
 from datetime import timedelta
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NoReturn
 from urllib.parse import unquote, urlsplit
@@ -261,6 +262,15 @@ def span(text: str, *, longest: str) -> timedelta:
 def lifetime(text: str, *, longest: str) -> float:
     """Return the seconds in a text such as 10s or 1h; 0 stands for not at all."""
     return 0.0 if text == "0" else span(text, longest=longest).total_seconds()
+
+
+def token(text: str) -> str:
+    """Return a secret that programs send, or nothing, as it is."""
+    if text and not (re.fullmatch(r"[!-~]{32,512}", text) and len(set(text)) >= FEWEST_CHARACTERS):
+        raise ValidationError("take 32 or more random characters without spaces")
+    if text and find_spec("prometheus_client") is None:
+        raise ValidationError("install the package prometheus-client, or leave it empty")
+    return text
 
 
 def signing_keys(texts: list[str]) -> None:

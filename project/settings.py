@@ -6,7 +6,9 @@ with one sentence that names the variable.
 
 from __future__ import annotations
 
+import logging
 import os
+from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import quote
 
@@ -35,6 +37,7 @@ from project.environment import (
     refuse,
     signing_keys,
     span,
+    token,
     token_keys,
     webhooks,
     words,
@@ -53,6 +56,7 @@ env.add_parser("span", span)
 env.add_parser("lifetime", lifetime)
 env.add_parser("words", words)
 env.add_parser("rates", rates)
+env.add_parser("token", token)
 ENV_FILE = BASE_DIR / (env.str("ENV_FILE", "") or ".env")
 if env.str("ENV_FILE", "") and not ENV_FILE.exists():
     refuse(f"ENV_FILE={ENV_FILE} does not exist: name a file such as .env, or none.")
@@ -79,6 +83,8 @@ try:
     SECURE_SSL_REDIRECT = env.bool("SECURE_SSL_REDIRECT", False)
     SECURE_HSTS_SECONDS = env.int("SECURE_HSTS_SECONDS", 0, validate=validate.Range(0))
     GRAPHIQL = env.bool("GRAPHIQL", DEBUG)
+    METRICS_TOKEN = env.token("METRICS_TOKEN", "")
+    LOG_FORMAT = env.str("LOG_FORMAT", "text", validate=validate.OneOf(["text", "json"]))
     DATABASES = {
         "default": database(
             env.str("DATABASE_URL", "") or f"sqlite:///{quote(str(STATE_DIR / 'db.sqlite3'))}"
@@ -178,6 +184,7 @@ INSTALLED_APPS = [
 ]
 MIDDLEWARE = [
     "project.health.HealthMiddleware",
+    "project.metrics.MetricsMiddleware",
     "project.cors.RefusalCorsMiddleware",
     "tracking.middleware.VisitMiddleware",
     "corsheaders.middleware.CorsMiddleware",
@@ -192,6 +199,8 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
+if find_spec("prometheus_client") is None:
+    MIDDLEWARE.remove("project.metrics.MetricsMiddleware")
 TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
@@ -265,12 +274,16 @@ WHITENOISE_USE_FINDERS = DEBUG
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "formatters": {
+        "text": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"},
+        "json": {"()": "project.logs.JsonFormatter"},
+    },
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": LOG_FORMAT}},
     "root": {"handlers": ["stderr"], "level": "INFO"},
     "loggers": {
         # Without an entry here both would print each line twice, by a handler of their own.
         "django": {"handlers": [], "level": "INFO"},
+        "gunicorn.error": {"handlers": ["stderr"], "level": "INFO", "propagate": False},
         # Views answer HEAD as they answer GET, and gunicorn would tell of each body it drops.
         "gunicorn.http.wsgi": {"level": "ERROR"},
         # Anybody can ask for a host that is not ours; it is on record as 400, without a traceback.
@@ -278,3 +291,4 @@ LOGGING = {
         "huey": {"handlers": ["stderr"], "level": "WARNING", "propagate": False},
     },
 }
+logging.captureWarnings(LOG_FORMAT == "json")  # else they would write lines of their own

@@ -108,6 +108,10 @@ class Breaker:
         self._trying: int | None = None
         self._lock = threading.Lock()
 
+    @property
+    def is_open(self) -> bool:
+        return self._pause > 0
+
     def lets_through(self) -> bool:
         """Return whether the caller may try; who may must say how it went."""
         if not self._pause:

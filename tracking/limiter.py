@@ -53,6 +53,12 @@ def remembers() -> bool:
     return len(_memory) > 0 and time.monotonic() < _open_until
 
 
+def is_without_redis() -> bool:
+    """Tell whether this process counts for itself, because the Redis of the settings is away."""
+    counters = _counters()
+    return isinstance(counters, RedisCounters) and counters.breaker.is_open
+
+
 def _forget(counters: MemoryCounters | RedisCounters, limit: Limit, key: str) -> None:
     core = _core()
     for client, rates in limit.rates.items():
