@@ -20,10 +20,14 @@ RESTARTED = {"autorestart": "true", "startretries": "1000000"}
 ONCE = {"autorestart": "false", "startretries": "0", "startsecs": "0", "exitcodes": "0,3"}
 
 
-def configuration(folder: Path, checkout: Path, *, fetch_places: bool) -> str:
-    """Return supervisor's configuration; its own files go into `folder`."""
+def configuration(folder: Path, checkout: Path, *, fetch_places: bool, silent: bool) -> str:
+    """Return supervisor's configuration; its own files go into `folder`.
+
+    A `silent` one writes no lines of its own between those of the programs.
+    """
     supervisor = {
         "nodaemon": "true",
+        "silent": str(silent).lower(),
         "user": str(os.getuid()),
         "logfile": "/dev/null",
         "logfile_maxbytes": "0",

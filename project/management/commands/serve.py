@@ -25,11 +25,15 @@ class Command(BaseCommand):
         call_command("setup")
         file = settings.STATE_DIR / "supervisord.conf"
         fetch = not has_places(conf.current().geoip) and "update_geoip" in get_commands()
+        for_programs = settings.LOG_FORMAT == "json"
         file.write_text(
-            supervision.configuration(settings.STATE_DIR, settings.BASE_DIR, fetch_places=fetch)
+            supervision.configuration(
+                settings.STATE_DIR, settings.BASE_DIR, fetch_places=fetch, silent=for_programs
+            )
         )
-        self.stdout.write(welcome())
-        self.stdout.flush()
+        if not for_programs:
+            self.stdout.write(welcome())
+            self.stdout.flush()
         supervision.run(file)
 
 
