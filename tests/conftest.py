@@ -10,6 +10,7 @@ import pytest
 from django.core.management.commands import flush
 from django.db import connection
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.test import override_settings
 from pytest_django import DjangoDbBlocker, Settings
 
 from tracking import limiter, policy
@@ -52,6 +53,13 @@ def django_db_setup(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -
     if connection.vendor == "postgresql":
         with django_db_blocker.unblock(), connection.cursor() as cursor:
             cursor.execute(END_OTHERS)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def passwords_are_hashed_quickly() -> Iterator[None]:
+    """The service's own hasher takes its time on purpose; tests of that ask for it."""
+    with override_settings(PASSWORD_HASHERS=["django.contrib.auth.hashers.MD5PasswordHasher"]):
+        yield
 
 
 # What `migrate` makes for the whole run, at a cost that each emptied database would pay again.

@@ -50,8 +50,7 @@ USERS = f"""query Q($f: UserFilter, $first: Int, $after: String) {{
 
 
 @pytest.fixture(autouse=True)
-def quick(settings: Settings) -> Iterator[None]:
-    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+def fresh() -> Iterator[None]:
     limiter._counters().clear()
     yield
     limiter._counters().clear()

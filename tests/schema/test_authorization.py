@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import Group
 from django.utils import timezone
-from pytest_django import Settings
 from time_machine import TimeMachineFixture
 
 from schema.nodes import NODES
@@ -53,6 +52,7 @@ QUESTIONS = {
     "requestStats": "{ requestStats { count } }",
     "ip": '{ ip(address: "198.51.100.9") { lastSeen rules { hits } suspicions { count } } }',
     "ip with attempts": '{ ip(address: "198.51.100.9") { attempts { account } } }',
+    "exportLogs": "exportLogs(input: {})",
     "loginAttempts": "{ loginAttempts { nodes { account } } }",
     "auditLog": "{ auditLog { nodes { action } } }",
     "node User": '{ node(id: "OTHER_USER") { id } }',
@@ -119,11 +119,6 @@ QUESTIONS = {
     "deactivateUser": 'deactivateUser(input: {id: "OTHER_USER"})',
     "deactivateUser of a superuser": 'deactivateUser(input: {id: "SUPERUSER"})',
 }
-
-
-@pytest.fixture(autouse=True)
-def quick(settings: Settings) -> None:
-    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
 
 def test_every_field_has_a_line_and_every_line_a_field() -> None:

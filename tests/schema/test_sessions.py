@@ -33,8 +33,7 @@ NOT_FOUND = {"ended": False, "errors": [{"code": "NOT_FOUND", "path": ["input", 
 
 
 @pytest.fixture(autouse=True)
-def quick(settings: Settings, tmp_path: Any) -> Iterator[None]:
-    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+def placed(settings: Settings, tmp_path: Any) -> Iterator[None]:
     settings.TRACKING_GEOIP_PATH = write(tmp_path / "city.mmdb", "GeoLite2-City", {NETWORK: CITY})
     geo.reset()
     yield
@@ -42,7 +41,7 @@ def quick(settings: Settings, tmp_path: Any) -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def ada(quick: None) -> User:
+def ada(placed: None) -> User:
     return User.objects.create_user("ada", password=RIGHT)
 
 

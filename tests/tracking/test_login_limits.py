@@ -37,7 +37,6 @@ Row = tuple[str, str, str]
 @pytest.fixture(autouse=True)
 def fresh(settings: Settings) -> Iterator[time_machine.Coordinates]:
     settings.TRACKING_LIMITS = {}
-    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
     limiter._memory.clear()
     with time_machine.travel(NOW, tick=False) as clock:
         yield clock

@@ -1,4 +1,4 @@
-"""Accounts to sign in with, made with a hasher that takes no time."""
+"""Accounts to sign in with."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ from users.models import User
 
 
 @pytest.fixture(autouse=True)
-def quick_and_alone(settings: Settings, tmp_path: object) -> Iterator[None]:
-    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+def alone(settings: Settings, tmp_path: object) -> Iterator[None]:
     settings.TRACKING_STATE_DIR = tmp_path
     journal.close()
     limiter._memory.clear()
