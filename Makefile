@@ -27,6 +27,10 @@ test: ## Run all tests on SQLite, then those that touch the database on PostgreS
 	@$(python) deploy/assets.py || echo "warning: without them the tests of the GraphiQL page are skipped"
 	@failed=0; $(pytest) || failed=1; TEST_STORE=postgresql $(pytest) || failed=1; exit $$failed
 
+faults: ## Kill, stop and fill up everything the service needs, under load (some minutes)
+	@$(bootstrap) requirements.txt requirements-dev.txt
+	@$(python) -m pytest tests/faults
+
 check: ## Check style, types, layers, schema, migrations, settings and documents
 	@$(bootstrap) requirements.txt requirements-dev.txt
 	$(python) -m ruff check .
