@@ -12,12 +12,16 @@ from django.utils import timezone
 from graphql import FieldNode, FragmentSpreadNode, GraphQLResolveInfo, SelectionSetNode
 from strawberry.types import Info
 
-from schema.budget import within_budget
+from schema.budget import budget_of, out_of_time
+from schema.canonical import canonical
 from schema.errors import Code, Refusal, bad_input
 from schema.filters import RequestLogFilter, matching
 from schema.permissions import require
 from tracking import statistics
+from tracking.buckets import Span
 from tracking.models import RequestLog
+from tracking.questions import Question
+from tracking.timebudget import OutOfTime
 
 PERMISSION = "tracking.view_requestlog"
 DEFAULT_GROUPS = 50
@@ -104,8 +108,14 @@ class RequestStat:
 class StatisticsQueries:
     @strawberry.field(
         description="Requests counted in groups, the largest group first. With interval each group"
-        " has one entry for each bucket in which it has requests, in order of time. At most"
-        f" {statistics.MOST_ROWS} entries. Needs the permission {PERMISSION}."
+        " has one entry for each bucket of time, in order of time, also for those without requests:"
+        " from the `gte` of the filter's own `at`, or else the first bucket of the answer that has"
+        " requests, to its `lt`, or else now. Buckets are whole minutes, hours or days; of the"
+        " first and the last one only the part inside `at` is counted. All such fields of a"
+        f" request together have at most {statistics.MOST_ROWS} entries. An answer may be as old as"
+        " the service keeps it, 10 seconds unless its operator says otherwise"
+        " (CACHE_TTL_STATISTICS): equal questions are counted once in that time. Needs the"
+        f" permission {PERMISSION}."
     )
     def request_stats(
         self,
@@ -126,30 +136,58 @@ class StatisticsQueries:
             int,
             strawberry.argument(description=f"How many groups, the largest; 1 to {MOST_GROUPS}."),
         ] = DEFAULT_GROUPS,
+        fill_gaps: Annotated[
+            bool,
+            strawberry.argument(
+                description="With interval: whether buckets without requests have entries, too;"
+                " their count, uniqueAddresses and errorRate are 0, their percentiles null. A group"
+                " without any request is never there."
+            ),
+        ] = True,
     ) -> list[RequestStat] | None:
         require(info, PERMISSION)
         if not 1 <= top <= MOST_GROUPS:
             raise bad_input(f"top must be from 1 to {MOST_GROUPS}, not {top}.")
         if len(set(group_by)) != len(group_by) or len(group_by) > MOST_DIMENSIONS:
             raise bad_input(f"groupBy: at most {MOST_DIMENSIONS} dimensions, each named once.")
-        rows = RequestLog.objects.filter(matching(filter, timezone.now()))
-        try:
-            with within_budget(info, NARROW):
-                asked = _asked(info._raw_info)  # noqa: SLF001 - Strawberry has no other way
-                counted = statistics.count_requests(
-                    rows,
-                    [statistics.Dimension[dimension.name] for dimension in group_by],
-                    statistics.Interval[interval.name] if interval else None,
-                    top,
-                    with_percentiles=not PERCENTILES.isdisjoint(asked),
-                )
-        except statistics.TooManyRows:
-            raise Refusal(
-                Code.QUERY_TOO_COSTLY,
-                f"The answer has more than {statistics.MOST_ROWS} entries: ask for fewer groups"
-                " (top), a wider interval or a shorter `at`.",
-            ) from None
-        return [_shown(statistic, group_by) for statistic in counted]
+        now = timezone.now()
+        question = Question(
+            requests=RequestLog.objects.filter(matching(filter, now)),
+            which=f"{PERMISSION} {canonical(filter)}",
+            group_by=tuple(statistics.Dimension[dimension.name] for dimension in group_by),
+            interval=statistics.Interval[interval.name] if interval else None,
+            top=top,
+            with_percentiles=not PERCENTILES.isdisjoint(
+                _asked(info._raw_info)  # noqa: SLF001 - Strawberry has no other way
+            ),
+        )
+        span = _span(filter) if fill_gaps else None
+        return [_shown(each, group_by) for each in _answered(info, question, span)]
+
+
+def _span(asked: RequestLogFilter | None) -> Span:
+    """Return the span of time that a filter's own `at` says."""
+    at = asked.at if asked else None
+    return Span(since=(at.gte or None) if at else None, until=(at.lt or None) if at else None)
+
+
+def _answered(info: Info, question: Question, span: Span | None) -> list[statistics.Statistic]:
+    request = info.context.request
+    try:
+        found = question.answer(budget_of(info), span)
+        request.statistics_entries = getattr(request, "statistics_entries", 0) + len(found)
+        if request.statistics_entries > statistics.MOST_ROWS:
+            raise statistics.TooManyRows
+        return found
+    except OutOfTime:
+        raise out_of_time(NARROW) from None
+    except statistics.TooManyRows:
+        raise Refusal(
+            Code.QUERY_TOO_COSTLY,
+            f"This has more than {statistics.MOST_ROWS} entries: ask for fewer groups"
+            " (top), a wider interval, a shorter `at`, or no entries for empty buckets"
+            " (fillGaps: false).",
+        ) from None
 
 
 def _asked(raw: GraphQLResolveInfo) -> set[str]:

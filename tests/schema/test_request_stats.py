@@ -20,8 +20,9 @@ pytestmark = pytest.mark.django_db
 
 STATS = """
 query Q($filter: RequestLogFilter, $groupBy: [RequestDimension!]! = [], $interval: Interval,
-        $top: Int! = 50) {
-  requestStats(filter: $filter, groupBy: $groupBy, interval: $interval, top: $top) {
+        $top: Int! = 50, $fillGaps: Boolean! = false) {
+  requestStats(filter: $filter, groupBy: $groupBy, interval: $interval, top: $top,
+               fillGaps: $fillGaps) {
     dimensions { dimension value } bucketStart count uniqueAddresses errorRate
   }
 }
