@@ -16,7 +16,13 @@ from django.db.models.signals import post_save
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
 from django.http.response import HttpResponseBase
 from django.utils.crypto import constant_time_compare
-from prometheus_client import CollectorRegistry, Counter, Histogram, values
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Histogram,
+    disable_created_metrics,
+    values,
+)
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.multiprocess import MultiProcessCollector
 
@@ -32,6 +38,8 @@ PATH = "/metrics"
 BUCKETS = (25e-6, 50e-6, 100e-6, 250e-6, 500e-6, 1e-3, 2.5e-3, 5e-3, 10e-3, 50e-3, 0.25)
 
 Response = HttpResponseBase | Awaitable[HttpResponseBase]
+
+disable_created_metrics()  # type: ignore[no-untyped-call] # files of several processes have none
 
 counted = CollectorRegistry()
 REQUESTS = Counter(

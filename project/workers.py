@@ -22,7 +22,7 @@ def share_counts(folder: Path) -> None:
         from prometheus_client import values  # noqa: PLC0415
     except ImportError:
         return
-    values.ValueClass = values.MultiProcessValue(lambda: number)
+    values.ValueClass = values.MultiProcessValue(lambda: number)  # type: ignore[no-untyped-call]
 
 
 def forget_counts(folder: Path) -> None:
