@@ -3,6 +3,7 @@
 from django.contrib import admin
 from django.urls import include, path, re_path
 
+from schema.exportdoor import export
 from users import rest
 
 admin.site.site_header = admin.site.site_title = "ALX Backend Security"
@@ -15,5 +16,6 @@ urlpatterns = [
     re_path(r"^api/login/?\Z", rest.login),
     re_path(r"^api/refresh/?\Z", rest.refreshed),
     re_path(r"^api/logout/?\Z", rest.logout),
+    re_path(r"^api/export/?\Z", export, name="export_logs"),
     path("admin/", admin.site.urls),
 ]

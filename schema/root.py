@@ -23,6 +23,7 @@ from schema.detectors import DetectorMutations, DetectorQueries
 from schema.dossier import DossierQueries
 from schema.errors import USER_ERRORS
 from schema.explain import ExplainQueries
+from schema.exports import ExportMutations
 from schema.guards import GUARD_ERRORS
 from schema.nodes import NodeQueries
 from schema.ratelimits import RateLimitMutations, RateLimitQueries
@@ -104,6 +105,7 @@ class Mutation(
     DetectionMutations,
     SimulationMutations,
     RateLimitMutations,
+    ExportMutations,
 ):
     """Each noun brings its own fields."""
 

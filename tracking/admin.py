@@ -22,6 +22,7 @@ from tracking.conf import current
 from tracking.deliveryadmin import DeliveryAdmin
 from tracking.engine.address import AddressError, IPNetwork, parse_network
 from tracking.engine.verdict import VerdictKind
+from tracking.logexport import Exported
 from tracking.logpage import PAGE, REFUSED, Asked, Page, Position, find, page
 from tracking.models import (
     AllowedTarget,
@@ -229,20 +230,13 @@ class LoginAttemptAdmin(LookedAt):
 
 
 @admin.register(RequestLog)
-class RequestLogAdmin(LookedAt):
+class RequestLogAdmin(Exported, LookedAt):
     change_list_template = "admin/tracking/requestlog/change_list.html"
+    question = Question
     list_display = (
-        "time",
-        "address",
-        "method",
-        "short_path",
-        "status",
-        "verdict",
-        "place",
-        "username",
-        "milliseconds",
-        "source",
-    )
+        "time", "address", "method", "short_path", "status", "verdict", "place", "username",
+        "milliseconds", "source",
+    )  # fmt: skip
     fields = readonly_fields = (
         "time",
         "address",

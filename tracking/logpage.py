@@ -60,6 +60,14 @@ class Position:
         """This row and all above it."""
         return Q(at__gte=self.at) & (Q(at__gt=self.at) | Q(pk__gte=self.pk))
 
+    def newer(self) -> Q:
+        """Rows above this one."""
+        return Q(at__gte=self.at) & (Q(at__gt=self.at) | Q(pk__gt=self.pk))
+
+    def not_newer(self) -> Q:
+        """This row and all below it."""
+        return Q(at__lte=self.at) & (Q(at__lt=self.at) | Q(pk__lte=self.pk))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
