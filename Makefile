@@ -49,7 +49,7 @@ fuzz: ## Try 50,000 hostile inputs on every parser and on the schema (some minut
 
 bench: ## Measure: every benchmark, as benchmarks/README.md explains (some minutes)
 	@$(bootstrap) requirements.txt requirements-dev.txt
-	@for name in recording limits blocking draining graphql_base graphql_pages dossier; do \
+	@for name in recording limits blocking draining graphql_base graphql_pages dossier overview; do \
 		echo "== $$name"; $(python) -m benchmarks.$$name || exit 1; done
 
 docs: ## Build the documentation as a site, in var/site

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import socket
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -94,16 +95,26 @@ def _merge(into: dict[Subject, Counter[str]], counters: dict[str, Counter[str]])
     into[Subject.PATH].update(counters["path"])
     into[Subject.LIMIT].update({name: n for name, n in counters["limit"].items() if name})
     for text, number in counters["address"].items():
-        address = _address(text)
-        into[Subject.ADDRESS][str(address)] += number
-        into[Subject.NETWORK][str(network_around(address))] += number
+        address, network = _address_and_network(text)
+        into[Subject.ADDRESS][address] += number
+        into[Subject.NETWORK][network] += number
 
 
-def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
-    """Read an address as its column keeps it: PostgreSQL's inet with its mask, or our own form."""
+def _address_and_network(text: str) -> tuple[str, str]:
+    """Read an address as its column keeps it: PostgreSQL's inet with its mask, or our own form.
+
+    An hour has thousands of them: those of IPv4 take a tenth of the time that `ipaddress` would.
+    """
     if "/" in text:
-        return ipaddress.ip_address(text.partition("/")[0])
-    return ipaddress.ip_address(bytes.fromhex(text[1:]))
+        text = text.partition("/")[0]
+    elif text[0] == "4":
+        text = socket.inet_ntoa(bytes.fromhex(text[1:]))
+    else:
+        text = socket.inet_ntop(socket.AF_INET6, bytes.fromhex(text[1:]))
+    if ":" not in text:
+        return text, f"{text.rpartition('.')[0]}.0/24"
+    address = ipaddress.IPv6Address(text)
+    return str(address), str(network_around(address))
 
 
 def moment(bucket: str | datetime) -> datetime:
