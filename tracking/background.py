@@ -53,7 +53,10 @@ class Background(threading.Thread):
 
     def _drain_own(self) -> None:
         own = journal.opened()
-        if own is not None and own.written != self._seen:
+        if own is None:
+            return
+        own.write_held()
+        if own.written != self._seen:
             written = own.written
             own.leave_removed(self._seen)
             drainer.drain_own()

@@ -6,6 +6,7 @@ it; whoever gets that lock knows that the owner is gone. Each line is framed as
     newline, length and CRC-32 of the body (8 hexadecimal digits each), body (JSON), newline
 
 so that a line cut short (disk full, power lost) spoils neither the one before nor the one after.
+Lines that the disk does not take wait in memory, for a while that is bounded by their size.
 `os.write` survives the death of the process, not of the machine: the operating system writes the
 file out within some 30 seconds.
 """
@@ -13,6 +14,7 @@ file out within some 30 seconds.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import json
 import logging
@@ -22,6 +24,7 @@ import tempfile
 import threading
 import uuid
 import zlib
+from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -33,13 +36,15 @@ logger = logging.getLogger(__name__)
 _encode = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 _NEW_FILE = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 _HEADER = 18  # two fields of eight digits, a space behind each
+HELD_BYTES = 8 * 1024 * 1024  # of lines that wait for the disk
+_AT_ONCE = 64  # held lines that one request may have to write: less than a millisecond
 
 
 class Journal:
     """The segments that one process writes, one after the other.
 
     `series` is the random part of their names. `dropped` counts records that could not be written
-    (disk full, folder gone).
+    (disk full, folder gone) and that there was no memory for any more.
     """
 
     def __init__(self, directory: Path, segment_bytes: int) -> None:
@@ -52,25 +57,26 @@ class Journal:
         self._number = 0
         self._size = 0
         self._fd = -1
+        self._held: deque[bytes] = deque()
+        self._held_bytes = 0
+        self._failing = False
         # A write to a descriptor that another thread has just closed would land in somebody
         # else's file; the lock costs a tenth of the write.
         self._lock = threading.Lock()
 
     def append(self, record: Record) -> bool:
-        """Write one record; False (and a count in `dropped`) when the disk does not take it."""
+        """Write one record; False when the disk does not take it now, and it waits in memory."""
         line = framed(record)
         with self._lock:
-            try:
-                if self._fd < 0 or self._size >= self.segment_bytes:
-                    self._open_next()
-                complete = os.write(self._fd, line) == len(line)
-            except OSError as error:
-                complete = False
-                self._complain(error)
-            self._size += len(line)
-            self.written += complete
-            self.dropped += not complete
-        return complete
+            if not self._held and self._write(line):
+                return True
+            self._hold(line)
+            return self._write_held(_AT_ONCE)
+
+    def write_held(self) -> None:
+        """Write the records that wait, if the disk takes them now."""
+        with self._lock:
+            self._write_held(len(self._held))
 
     def take_dropped(self) -> int:
         """Return how many records were dropped since this was asked last."""
@@ -90,9 +96,42 @@ class Journal:
                 self._close()
 
     def close(self) -> None:
-        """Let go of the segment, so that anyone may finish it."""
+        """Let go of the segment, so that anyone may finish it; what the disk refuses is lost."""
         with self._lock:
+            if not self._write_held(len(self._held)):
+                logger.error("%d requests are not on record: the disk is full", len(self._held))
             self._close()
+
+    def _write(self, line: bytes) -> bool:
+        try:
+            if self._fd < 0 or self._size >= self.segment_bytes:
+                self._open_next()
+            written = os.write(self._fd, line)
+        except OSError as error:
+            self._complain(error)
+            if error.errno == errno.EFBIG and self._size:
+                self._size = self.segment_bytes  # there may be room in another file
+            return False
+        self._size += written
+        complete = written == len(line)
+        self.written += complete
+        self._failing = not complete
+        return complete
+
+    def _hold(self, line: bytes) -> None:
+        self._held.append(line)
+        self._held_bytes += len(line)
+        while self._held_bytes > HELD_BYTES:
+            self._held_bytes -= len(self._held.popleft())
+            self.dropped += 1
+
+    def _write_held(self, most: int) -> bool:
+        """Write so many of the lines that wait; True when none is left."""
+        for _ in range(min(most, len(self._held))):
+            if not self._write(self._held[0]):
+                break
+            self._held_bytes -= len(self._held.popleft())
+        return not self._held
 
     def _open_next(self) -> None:
         directory = folder(self.directory)
@@ -116,8 +155,9 @@ class Journal:
         self._fd, self.segment = -1, None
 
     def _complain(self, error: OSError) -> None:
-        if self.dropped % 1000 == 0:
+        if not self._failing:
             logger.error("The request log cannot be written to %s: %s", self.directory, error)
+        self._failing = True
 
 
 def mine() -> Journal:

@@ -146,20 +146,27 @@ def test_after_a_short_write_the_next_line_is_whole(journal_dir: Path, tmp_path:
     )
     process.start()
     process.join()
-    assert answers.read_text() == f"{[True] * 3 + [False] * 3 + [True] * 3} 3"
+    assert answers.read_text() == f"{[True] * 3 + [False] + [True] * 5} 0"
     lines = lines_of(journal_dir)
-    assert [line.request_id[-1] for line in lines if line] == ["0", "1", "2", "6", "7", "8"]
+    assert sorted(line.request_id[-1] for line in lines if line) == list("012345678")
     assert lines.count(None) == 1, "the line that was cut short is damaged, and is told"
 
 
-def test_a_folder_that_cannot_be_costs_records_but_raises_nothing(tmp_path: Path) -> None:
-    (tmp_path / "j").write_text("a file where the folder should be")
-    own = journal.Journal(tmp_path / "j", 1 << 20)
-    assert not own.append(HARMLESS)
-    assert own.take_dropped() == 1
-    assert own.take_dropped() == 0
-    (tmp_path / "j").unlink()
-    assert own.append(HARMLESS), "it goes on by itself"
+def test_what_the_disk_does_not_take_waits_in_memory_within_a_bound(
+    journal_dir: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(journal, "HELD_BYTES", 100 * len(journal.framed(numbered(0))))
+    journal_dir.parent.mkdir(exist_ok=True)
+    journal_dir.write_text("a file where the folder should be")
+    own = journal.Journal(journal_dir, 1 << 20)
+    assert not any(own.append(numbered(number)) for number in range(110))
+    assert len(caplog.messages) == 1, "told once"
+    assert (own.take_dropped(), own.take_dropped()) == (10, 0)
+    journal_dir.unlink()
+    own.write_held()
+    assert lines_of(journal_dir) == [numbered(number) for number in range(10, 110)]
+    assert own.append(numbered(110)), "it goes on by itself"
+    assert len(lines_of(journal_dir)) == 101
 
 
 @pytest.mark.parametrize("moved", [False, True])
