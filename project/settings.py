@@ -264,7 +264,7 @@ EMAIL_SUBJECT_PREFIX = "[security] "
 SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
 
 STATIC_URL = "static/"
-STATIC_ROOT = private_folder(STATE_DIR / "static")
+STATIC_ROOT = BASE_DIR / (env.str("STATIC_ROOT", "") or private_folder(STATE_DIR / "static"))
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {"BACKEND": "whitenoise.storage.CompressedStaticFilesStorage"},

@@ -148,3 +148,12 @@ def test_static_files_are_collected_in_production(state: Path) -> None:
 
     assert (state / "static" / "admin" / "css" / "base.css").is_file()
     assert (state / "static" / "admin" / "css" / "base.css.gz").is_file()
+
+
+def test_a_proxy_can_read_the_static_files_and_nothing_else(state: Path) -> None:
+    set_up()
+
+    static = state / "static" / "admin" / "css"
+    assert stat.S_IMODE(static.stat().st_mode) == 0o755
+    assert {stat.S_IMODE(file.stat().st_mode) for file in static.glob("base.css*")} == {0o644}
+    assert stat.S_IMODE((state / "initial-password").stat().st_mode) == 0o600

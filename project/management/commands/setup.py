@@ -22,7 +22,7 @@ class Command(BaseCommand):
         try:
             call_command("migrate", interactive=False, verbosity=0)
             if not settings.DEBUG:  # with DEBUG they are served from where they lie
-                call_command("collectstatic", interactive=False, verbosity=0)
+                collect()
             self.make_administrator(**settings.SUPERUSER)
         except DatabaseError as error:
             raise CommandError(
@@ -60,6 +60,15 @@ class Command(BaseCommand):
         with os.fdopen(handle, "w") as opened:
             opened.write(f"{password}\n")
         self.stdout.write(f"The administrator is {username}, the password is in {file}")
+
+
+def collect() -> None:
+    """Collect the static files; they are public, and a proxy may serve them as another user."""
+    before = os.umask(0o022)
+    try:
+        call_command("collectstatic", interactive=False, verbosity=0)
+    finally:
+        os.umask(before)
 
 
 def require_valid(username: str, email: str) -> None:
