@@ -35,6 +35,7 @@ from tracking.models import (
     RequestLog,
     SuspiciousIP,
 )
+from tracking.overviewadmin import OverviewPage
 from tracking.ruleadmin import AllowedTargetAdmin, BlockedIPAdmin, BlockedPlaceAdmin
 from tracking.suspicionadmin import DetectionRunAdmin, SuspiciousIPAdmin
 from tracking.timebudget import OutOfTime, TimeBudget
@@ -230,7 +231,7 @@ class LoginAttemptAdmin(LookedAt):
 
 
 @admin.register(RequestLog)
-class RequestLogAdmin(Exported, LookedAt):
+class RequestLogAdmin(OverviewPage, Exported, LookedAt):
     change_list_template = "admin/tracking/requestlog/change_list.html"
     question = Question
     list_display = (
@@ -292,3 +293,5 @@ admin.site.register(AllowedTarget, AllowedTargetAdmin)
 admin.site.register(BlockedPlace, BlockedPlaceAdmin)
 admin.site.register(SuspiciousIP, SuspiciousIPAdmin)
 admin.site.register(DetectionRun, DetectionRunAdmin)
+# It extends the project's "admin/index.html"; who has set another template keeps that.
+admin.site.index_template = admin.site.index_template or "admin/tracking/index.html"

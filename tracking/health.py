@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from django.template.defaultfilters import filesizeformat
 from django.utils import timezone
 
 from tracking import backlog, conf, drainer, geo
@@ -28,7 +29,8 @@ class Check:
 def look_at_journal() -> Check:
     """Tell whether more than half of what journals may hold waits to be stored."""
     waiting, most = drainer.backlog(), conf.current().journal_total_bytes // 2
-    return Check("journal", waiting <= most, f"{waiting} of {most} bytes wait to be stored")
+    detail = f"{filesizeformat(waiting)} of {filesizeformat(most)} wait to be stored"
+    return Check("journal", waiting <= most, detail)
 
 
 def look_at_worker() -> Check:
