@@ -11,7 +11,7 @@ lock := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-h
 
 # What `make check` needs to load the settings, as in production; nothing is written outside var/.
 production := env DEBUG=false SECRET_KEY=for-checks-only-$$(od -An -N32 -tx1 /dev/urandom | tr -d ' \n') \
-	JWT_SIGNING_KEYS=check:$$(od -An -N32 -tx1 /dev/urandom | tr -d ' \n') ALLOWED_HOSTS=example.org SECURE_SSL_REDIRECT=true SECURE_HSTS_SECONDS=31536000 \
+	JWT_SIGNING_KEYS=check:$$(od -An -N32 -tx1 /dev/urandom | tr -d ' \n') ALLOWED_HOSTS=example.org SECURE_SSL_REDIRECT=true SECURE_HSTS_SECONDS=31536000 TRUSTED_PROXIES=127.0.0.1 \
 	ENV_FILE=/dev/null STATE_DIR=var/check DATABASE_URL= HUEY_URL=
 
 help: ## List the targets

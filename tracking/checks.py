@@ -76,6 +76,20 @@ def proxies_are_declared(databases: Iterable[str] | None = None, **_: Any) -> li
     return [checks.Warning(wrong, id="tracking.W009")] if wrong else []
 
 
+@register(Tags.security, deploy=True)
+def state_is_private(**_: Any) -> list[CheckMessage]:
+    folder = None if any(conf.problems()) else conf.current().state_dir
+    if folder is None or not folder.is_dir() or not folder.stat().st_mode & 0o077:
+        return []
+    return [
+        checks.Warning(
+            f"Others can look into {folder}, where the journal names who asked for what: make it"
+            " mode 0700 (chmod go= and its name).",
+            id="tracking.W050",
+        )
+    ]
+
+
 def _consequences() -> Iterable[CheckMessage]:
     """What the settings, each usable by itself, mean together."""
     configuration = conf.current()

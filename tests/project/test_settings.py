@@ -133,7 +133,7 @@ def manage(tmp_path: Path, *arguments: str, **variables: str) -> subprocess.Comp
 
 def test_the_checks_for_production_find_nothing(tmp_path: Path) -> None:
     https = {"SECURE_SSL_REDIRECT": "true", "SECURE_HSTS_SECONDS": "31536000"}
-    production = {"ALLOWED_HOSTS": "example.org", **https}
+    production = {"ALLOWED_HOSTS": "example.org", "TRUSTED_PROXIES": "127.0.0.1", **https}
     arguments = ("check", "--deploy", "--fail-level", "WARNING")
 
     found = manage(tmp_path, *arguments, **production)
