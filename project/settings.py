@@ -120,6 +120,10 @@ try:
         "LOG_RETENTION_DAYS", 30, validate=validate.Range(0, 36500)
     )
     TRACKING_LOG_QUERY_STRING = env.bool("LOG_QUERY_STRING", False)
+    TRACKING_IP_STORAGE = env.str(
+        "IP_STORAGE", "full", validate=validate.OneOf(["full", "truncated", "hashed"])
+    )
+    TRACKING_ANONYMIZE_DAYS = env.int("ANONYMIZE_DAYS", 0, validate=validate.Range(0, 36500))
     TRACKING_ENFORCEMENT = env.str(
         "ENFORCEMENT", "enforce", validate=validate.OneOf(["enforce", "observe"])
     )

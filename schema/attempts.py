@@ -17,6 +17,8 @@ from schema.ids import write_id
 from schema.keyset import stated
 from schema.permissions import require
 from schema.scalars import IPAddress
+from tracking import ipstorage
+from tracking.engine.address import parse_address
 from tracking.models import LoginAttempt as Row
 from tracking.models import LoginAttemptQuerySet
 
@@ -103,7 +105,7 @@ def matching(asked: LoginAttemptFilter) -> LoginAttemptQuerySet:
     if (account := stated(asked.account)) is not None:
         rows = rows.to_account(searchable(account, "account"))
     if (address := stated(asked.address)) is not None:
-        rows = rows.filter(address=address)
+        rows = rows.filter(ipstorage.at(parse_address(address)))
     if (outcome := stated(asked.outcome)) is not None:
         rows = rows.filter(outcome__in=[each.value for each in outcome])
     if asked.at and asked.at.gte:

@@ -21,7 +21,8 @@ from django.db.models.lookups import Exact, GreaterThan
 
 from schema.errors import bad_input
 from schema.scalars import CountryCode, IPAddress, IPNetwork
-from tracking.engine.address import parse_network, shown
+from tracking import ipstorage
+from tracking.engine.address import parse_address, parse_network, shown
 from tracking.engine.verdict import VerdictKind as Kind
 from tracking.fields import bounds
 
@@ -174,7 +175,7 @@ def _origin(asked: RequestLogFilter) -> Iterator[Q]:
         yield from _range("at", "gte", asked.at.gte)
         yield from _range("at", "lt", asked.at.lt)
     if _given(asked.address):
-        yield Q(address=asked.address)
+        yield ipstorage.at(parse_address(asked.address))
     if _given(asked.network):
         yield Q(address__range=bounds(parse_network(asked.network)))
     if _given(asked.country):

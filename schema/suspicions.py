@@ -25,6 +25,7 @@ from schema.requests import RequestLog, requests_by_id
 from schema.rules import LARGEST_INT, AccessRule, RuleBatch
 from schema.rules import PERMISSION as SEE_RULES
 from schema.scalars import IPAddress, IPNetwork
+from tracking import ipstorage
 from tracking.engine.address import network_of, parse_address, parse_network
 from tracking.engine.findings import Severity as Degree
 from tracking.models import SuspiciousIP as Row
@@ -259,7 +260,11 @@ def suspicions_by_id(info: Info, pks: Iterable[int]) -> dict[int, SuspiciousIP]:
 
 def _about(rows: SuspiciousIPQuerySet, asked: SuspiciousIPFilter) -> SuspiciousIPQuerySet:
     if (address := stated(asked.address)) is not None:
-        rows = rows.covering(network_of(parse_address(address), 128))
+        client = parse_address(address)
+        about = rows.covering(network_of(client, 128))
+        if not ipstorage.is_full():
+            about |= rows.covering(ipstorage.client_of(client))
+        rows = about
     if (network := stated(asked.network)) is not None:
         rows = rows.inside(parse_network(network))
     return rows

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from django.contrib.auth import get_user_model
 from django.db.models import Q
 
+from tracking import ipstorage
 from tracking.engine.address import Scope, scope_of
 from tracking.engine.targets import Target
 from tracking.models import RequestLog
@@ -23,6 +24,10 @@ def check_automatic(target: Target, now: datetime) -> None:
     Behind a proxy nobody told of, all clients look like one private address; and a colleague who
     tried something strange is not an attacker.
     """
+    if not ipstorage.is_full():
+        raise ProtectedTargetError(
+            "The record does not say whose address this is (TRACKING_IP_STORAGE): a person decides."
+        )
     network = target.network
     if network is None:
         raise ProtectedTargetError(f"Only a person may block {target.text}.")

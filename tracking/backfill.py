@@ -17,7 +17,7 @@ from django.db import connection, transaction
 from django.db.models import Max, Min
 from django.db.models.functions import Now
 
-from tracking import geo, rollups
+from tracking import geo, ipstorage, rollups
 from tracking.engine.address import parse_address
 from tracking.engine.place import Place, locatable
 from tracking.models import ReadPosition, RequestLog
@@ -89,7 +89,7 @@ class Backfill:
     def _updates(self, rows: Iterator[tuple[int, str]]) -> Iterator[Update]:
         for key, text in rows:
             address = parse_address(text)
-            place = geo.locate(address)
+            place = ipstorage.place_kept(geo.locate(address))
             if place != geo.NOWHERE:
                 yield _update(key, place)
             elif locatable(address) is None:

@@ -14,9 +14,9 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import lru_cache
 
-from tracking import conf, detection, suspicions
+from tracking import conf, detection, ipstorage, suspicions
 from tracking.detectors.detector import Detector, changed
-from tracking.engine.address import IPNetwork, network_of, parse_address, parse_network
+from tracking.engine.address import IPNetwork, parse_address, parse_network
 from tracking.engine.findings import Finding, Mode, Response, Severity, Standing, respond
 from tracking.engine.targets import target_of_network
 from tracking.evidence import Seen, Span, Tried
@@ -286,4 +286,4 @@ def _wider(network: IPNetwork, length: int) -> IPNetwork:
 
 
 def _client(address: str) -> IPNetwork:
-    return network_of(parse_address(address), conf.current().ipv6_prefix)
+    return ipstorage.client_of(parse_address(address))

@@ -17,9 +17,9 @@ from urllib.parse import unquote
 from django.db.models import Count, Q, QuerySet
 from django.utils import timezone
 
-from tracking import conf, policy
+from tracking import conf, ipstorage, policy
 from tracking.audit import Actor
-from tracking.engine.address import Scope, parse_address, scope_of
+from tracking.engine.address import IPAddress, Scope, parse_address, scope_of
 from tracking.engine.place import Place
 from tracking.engine.rules import Rule, RuleAction, RuleSet
 from tracking.engine.targets import ANY_COUNTRY, RuleKind
@@ -46,7 +46,8 @@ class BlastRadius:
 
     `users` are the names seen most often, of `user_count` in all; `countries` come with their
     requests, the most first, and None for unknown. Not `complete`: the time was used up, or there
-    was too much, and only what came since `since` is certain to be counted.
+    was too much, and only what came since `since` is certain to be counted; or the record does not
+    say who came from the network (TRACKING_IP_STORAGE).
     """
 
     since: datetime
@@ -93,7 +94,7 @@ def of(proposal: Proposal, budget: TimeBudget, now: datetime | None = None) -> B
     lets in or refuses. Where there is no time for all of it, the newest are counted.
     """
     now = timezone.now() if now is None else now
-    tally, since, span = Tally(), now, FIRST_SPAN
+    tally, since, span, network = Tally(), now, FIRST_SPAN, proposal.target.network
     oldest = now - timedelta(days=DAYS)
     complete = True
     try:
@@ -115,7 +116,7 @@ def of(proposal: Proposal, budget: TimeBudget, now: datetime | None = None) -> B
         complete = False
     return BlastRadius(
         since=since,
-        complete=complete,
+        complete=complete and (network is None or ipstorage.tells(network)),
         requests=tally.addresses.total(),
         addresses=len(tally.addresses),
         user_count=len(tally.users),
@@ -138,13 +139,26 @@ def _groups(proposal: Proposal, start: datetime, end: datetime, scoped: bool) ->
     columns += ["path", "method"] if scoped else []
     rows = _about(proposal, RequestLog.objects.window(start, end).filter(verdict__in=LET_THROUGH))
     found = rows.order_by().values(*columns).annotate(number=Count("pk"))[: MOST_GROUPS + 1]
-    return [Group(**{"path": "", "method": "", **group}) for group in found]
+    # A pseudonym matches no rule: it stands here for the one address that is meant.
+    hidden = _hidden(proposal)
+    told = {} if hidden is None else {"address": str(hidden)}
+    return [Group(**{"path": "", "method": "", **group, **told}) for group in found]
+
+
+def _hidden(proposal: Proposal) -> IPAddress | None:
+    """Return the one address that is meant, where the record has it under a pseudonym."""
+    network = proposal.target.network
+    if network is None or network.num_addresses > 1 or ipstorage.is_full():
+        return None
+    return network[0] if ipstorage.tells(network) else None
 
 
 def _about(proposal: Proposal, rows: RequestLogQuerySet) -> QuerySet[RequestLog]:
     """Return the rows whose client the target may be about; the decision is for later."""
     target = proposal.target
     if target.network is not None:
+        if (hidden := _hidden(proposal)) is not None:
+            return rows.filter(ipstorage.at(hidden))
         return rows.inside(target.network)
     if target.kind is RuleKind.ASN:
         return rows.filter(asn=int(target.text.removeprefix("AS")))

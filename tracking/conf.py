@@ -22,6 +22,7 @@ from tracking.engine.endpoints import Endpoint, EventType, read_endpoints, read_
 from tracking.engine.forwarding import Proxies
 from tracking.engine.geoaccounts import GeoAccounts, read_geo_accounts
 from tracking.engine.limits import Limit
+from tracking.engine.pseudonym import FULL, HASHED, TRUNCATED
 from tracking.readers import (
     MAILBOX,
     MIB,
@@ -61,6 +62,8 @@ class Configuration:
     journal_unlink_delay: float = 60.0
     log_retention_days: int = 30
     log_query_string: bool = False
+    ip_storage: str = FULL
+    anonymize_days: int = 0
     redacted_names: tuple[str, ...] = ()
     query_time_budget: float = 2.0
     cache_ttl_statistics: float = 10.0
@@ -179,6 +182,8 @@ SETTINGS: tuple[tuple[str, str, Callable[[object], object]], ...] = (
     ("tracking.E036", "TRACKING_GEOIP_ACCOUNTS", read_geo_accounts),
     ("tracking.E037", "TRACKING_CACHE_TTL_STATISTICS", seconds(0, 3600)),
     ("tracking.E038", "TRACKING_CACHE_TTL_PLACES", seconds(0, 86_400)),
+    ("tracking.E040", "TRACKING_IP_STORAGE", one_of(FULL, TRUNCATED, HASHED)),
+    ("tracking.E041", "TRACKING_ANONYMIZE_DAYS", whole(0, 36_500)),
 )
 
 _current: Configuration | None = None

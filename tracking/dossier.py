@@ -16,6 +16,7 @@ from django.db import connections
 from django.db.models import Q, QuerySet, TextField
 from django.db.models.functions import Cast
 
+from tracking import ipstorage
 from tracking.engine.address import IPAddress, holding, network_around, network_of
 from tracking.engine.place import Place
 from tracking.fields import AddressField
@@ -99,7 +100,7 @@ class Neighbourhood:
 
 def requests_from(address: IPAddress) -> QuerySet[RequestLog]:
     """Return the requests of an address, the newest first."""
-    return RequestLog.objects.filter(address=address).order_by("-at", "-id")
+    return RequestLog.objects.filter(ipstorage.at(address)).order_by("-at", "-id")
 
 
 def seen(address: IPAddress) -> tuple[datetime, datetime] | None:
@@ -137,8 +138,9 @@ def neighbours(address: IPAddress) -> Neighbourhood:
     """Return the other addresses of the network around an address.
 
     One statement walks the index from address to address, in either direction, and counts at most
-    MOST_COUNTED requests of each.
+    MOST_COUNTED requests of each. Where not all of an address is kept, they are never complete.
     """
+    address = ipstorage.stored(address)
     network, connection = network_around(address), connections[RequestLog.objects.db]
     here, first, last = (
         _ADDRESS.get_db_prep_value(each, connection) for each in (address, network[0], network[-1])
@@ -157,7 +159,9 @@ def neighbours(address: IPAddress) -> Neighbourhood:
         for _, text, requests, at in found
     ]
     others.sort(key=lambda each: (-each.requests, -each.last_seen.timestamp()))
-    return Neighbourhood(tuple(others), complete=max(sides.values(), default=0) < most)
+    return Neighbourhood(
+        tuple(others), complete=ipstorage.is_full() and max(sides.values(), default=0) < most
+    )
 
 
 def rules_about(address: IPAddress, place: Place, now: datetime) -> QuerySet[AccessRule]:
@@ -177,12 +181,14 @@ def past_rules_about(address: IPAddress, now: datetime) -> QuerySet[AccessRule]:
 def suspicions_of(address: IPAddress) -> QuerySet[SuspiciousIP]:
     """Return the suspicions of an address or a network around it, the newest first."""
     found = SuspiciousIP.objects.covering(network_of(address, 128))
+    if not ipstorage.is_full():
+        found |= SuspiciousIP.objects.covering(ipstorage.client_of(address))
     return found.order_by("-last_seen", "-id")
 
 
 def attempts_from(address: IPAddress) -> QuerySet[LoginAttempt]:
     """Return the attempts to log in from an address, the newest first."""
-    return LoginAttempt.objects.filter(address=address).order_by("-at", "-id")
+    return LoginAttempt.objects.filter(ipstorage.at(address)).order_by("-at", "-id")
 
 
 def _tally(counter: Counter[Any]) -> Tally:

@@ -14,7 +14,7 @@ from urllib.parse import unquote
 from django.db.models import Count
 from django.utils import timezone
 
-from tracking import conf, geo, limiter, policy
+from tracking import conf, geo, ipstorage, limiter, policy
 from tracking.engine.address import IPAddress, Scope, parse_address, scope_of, shown
 from tracking.engine.limits import ClientClass, Key, Limit, State, key_of_address
 from tracking.engine.place import Place
@@ -145,9 +145,16 @@ def explain_request(reference: str, budget: TimeBudget) -> Trace:
     if row is None:
         message = "No request of this reference is on record (a new one is within a second)."
         raise QuestionError("reference", message)
+    address = parse_address(row.address)
+    if not ipstorage.is_whole(address):
+        message = (
+            f"It was {row.verdict}, but its address is not on record as a whole (see"
+            " TRACKING_IP_STORAGE): ask by the address."
+        )
+        raise QuestionError("reference", message)
     method = row.method if _METHOD.fullmatch(row.method) else "GET"
     path = row.path if row.path.startswith("/") else "/"
-    return explain(parse_address(row.address), budget, path, method, recorded=row)
+    return explain(address, budget, path, method, recorded=row)
 
 
 def _visit(address: IPAddress, path: str, method: str) -> Visit:
@@ -239,7 +246,7 @@ def _because(verdict: Verdict, steps: Sequence[Step]) -> str:
 
 def _history(visit: Visit, budget: TimeBudget) -> History:
     since = visit.at - HISTORY
-    rows = RequestLog.objects.filter(address=visit.address)
+    rows = RequestLog.objects.filter(ipstorage.at(visit.address))
     counts: dict[VerdictKind, int] | None = None
     recent: tuple[RequestLog, ...] | None = None
     try:

@@ -14,10 +14,20 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.utils import timezone
 
-from tracking import background, conf, geo, journal, limiter, policy, requestids, visits
+from tracking import (
+    background,
+    conf,
+    geo,
+    ipstorage,
+    journal,
+    limiter,
+    policy,
+    recorder,
+    requestids,
+    visits,
+)
 from tracking.audit import Actor
 from tracking.caller import classify, has_credential
-from tracking.engine.address import network_of
 from tracking.engine.limits import (
     ClientClass,
     Key,
@@ -74,7 +84,7 @@ def close(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
         return response
     response[REQUEST_ID_HEADER] = visit.request_id
     try:
-        journal.mine().append(visits.finished(visit, request, response))
+        journal.mine().append(recorder.protected(visits.finished(visit, request, response)))
     except Exception:
         logger.exception("Request %s could not be recorded", visit.request_id)
     return response
@@ -226,10 +236,9 @@ def _prefers_html(request: HttpRequest) -> bool:
 
 def _knows(account: str, visit: Visit) -> bool:
     """Tell whether somebody has logged in to the account from about this address lately."""
-    network = network_of(visit.address, conf.current().ipv6_prefix)
     return (
         LoginAttempt.objects.to_account(account)
-        .inside(network)
+        .inside(ipstorage.client_of(visit.address))
         .filter(outcome=LoginAttempt.Outcome.SUCCEEDED, at__gte=timezone.now() - KNOWN_FOR)
         .exists()
     )

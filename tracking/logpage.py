@@ -15,6 +15,7 @@ from django.db.models import Q
 from django.db.models.functions import Left
 from django.db.models.lookups import Exact
 
+from tracking import ipstorage
 from tracking.engine.address import IPNetwork
 from tracking.engine.verdict import VerdictKind
 from tracking.fields import bounds
@@ -125,7 +126,7 @@ def within_reach(asked: Asked) -> tuple[RequestLogQuerySet, Asked]:
     if asked.request_id:
         return rows.filter(request_id=asked.request_id), replace(asked, request_id="")
     if network and network.num_addresses == 1:
-        return rows.filter(address=network[0]), replace(asked, network=None)
+        return rows.filter(ipstorage.at(network[0])), replace(asked, network=None)
     if network:
         few = list(rows.inside(network).values_list("pk", flat=True)[: FEW + 1])
         if len(few) <= FEW:

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 
 from django.conf import settings
 
-from tracking import conf
+from tracking import conf, ipstorage
 from tracking.engine.address import Scope, parse_address, scope_of
 from tracking.models import LIVE, RequestLog
 from tracking.visits import UNTRUSTED_HEADER
@@ -39,6 +39,8 @@ def problem(now: datetime) -> str:
     forwarded = Counter(address for address, tags in rows if UNTRUSTED_HEADER in tags)
     if forwarded.total() * 2 > len(rows) and len(forwarded) <= MOST_PROXIES:
         return _forwarding([address for address, _ in forwarded.most_common(3)])
+    if not ipstorage.is_full():  # nothing in the record tells a proxy from a client
+        return ""
     address = rows[0][0]
     if all(row[0] == address for row in rows) and _is_shared(address):
         return (
@@ -51,10 +53,11 @@ def problem(now: datetime) -> str:
 
 def _forwarding(addresses: list[str]) -> str:
     header = conf.current().trusted_proxy_header
+    names = ", ".join(addresses) if ipstorage.is_full() else "few addresses"
     return (
-        f"Most requests carry {header}, which is not believed, and come from"
-        f" {', '.join(addresses)}. If proxies of yours stand there, put them in"
-        " TRACKING_TRUSTED_PROXIES; else all of their clients are counted as one."
+        f"Most requests carry {header}, which is not believed, and come from {names}."
+        " If proxies of yours stand there, put them in TRACKING_TRUSTED_PROXIES; else all of their"
+        " clients are counted as one."
     )
 
 

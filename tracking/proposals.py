@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from urllib.parse import unquote
 
+from tracking import conf
 from tracking.engine.address import IPAddress
+from tracking.engine.pseudonym import TRUNCATED, is_pseudonym, truncated
 from tracking.engine.rules import RuleAction
 from tracking.engine.targets import Target
 from tracking.models import AccessRule
@@ -88,6 +90,7 @@ class Proposal:
 def check_values(proposal: Proposal, now: datetime) -> None:
     """Raises UnfitError for a value that no rule may have."""
     check_expiry(proposal.expires_at, now)
+    _check_kept(proposal)
     if proposal.origin == AccessRule.Origin.AUTOMATIC and proposal.expires_at is None:
         raise UnfitError("duration", "What is blocked automatically is blocked for some time.")
     if proposal.path and not (proposal.path.startswith("/") and proposal.path.isprintable()):
@@ -108,3 +111,25 @@ def check_expiry(expires_at: datetime | None, now: datetime) -> None:
         raise UnfitError("duration", "The rule would be over at once: write a time to come.")
     if expires_at - now > LONGEST:
         raise UnfitError("duration", "Write at most ten years, or none for until it is lifted.")
+
+
+def _check_kept(proposal: Proposal) -> None:
+    """Refuse what the record has instead of an address: a rule on it would match nobody."""
+    network = proposal.target.network
+    if network is None:
+        return
+    if is_pseudonym(network):
+        raise UnfitError(
+            "target",
+            f"{network} is a pseudonym: requests never come from it, and nobody can tell whose it"
+            " is. Write the true address, or a network.",
+        )
+    around = truncated(network[0])
+    is_copied = network.num_addresses == 1 and network[0] == around.network_address
+    is_manual = proposal.origin == AccessRule.Origin.MANUAL  # lists have such addresses, too
+    if is_copied and is_manual and conf.current().ip_storage == TRUNCATED:
+        raise UnfitError(
+            "target",
+            f"{network[0]} stands in the record for all of {around} (see TRACKING_IP_STORAGE):"
+            " write that network, or the true address.",
+        )

@@ -12,7 +12,7 @@ from django.dispatch import receiver
 from django.http import HttpRequest
 from django.utils import timezone
 
-from tracking import guard
+from tracking import guard, ipstorage
 from tracking.engine.forwarding import UNKNOWN
 from tracking.engine.text import account_name, printable
 from tracking.models import LoginAttempt
@@ -36,10 +36,11 @@ def login_failed(credentials: dict[str, Any], request: HttpRequest | None = None
 def _record(request: HttpRequest | None, account: object, outcome: Outcome) -> None:
     """Write one row. A database that does not take it fails no login."""
     try:
+        address = UNKNOWN if request is None else guard.visit_of(request).address
         with transaction.atomic():
             LoginAttempt.objects.create(
                 at=timezone.now(),
-                address=UNKNOWN if request is None else guard.visit_of(request).address,
+                address=ipstorage.stored(address),
                 account=account_name(str(account)),
                 outcome=outcome,
                 door=printable(getattr(request, "path", ""), 255) or "unknown",

@@ -18,9 +18,11 @@ from django.db import DataError, IntegrityError, connection, transaction
 from django.db.models import F, Value
 from django.db.models.functions import Coalesce, Greatest, Now
 
-from tracking import conf, geo, tally
+from tracking import conf, geo, ipstorage, tally
 from tracking.engine import signatures
-from tracking.engine.address import IPAddress, counting_key, parse_address
+from tracking.engine.address import IPAddress, parse_address
+from tracking.engine.place import Place
+from tracking.engine.pseudonym import FULL
 from tracking.engine.sensitive import sensitive_tags
 from tracking.engine.text import escaped, normal_path, path_as_sent, printable
 from tracking.engine.verdict import VerdictKind
@@ -69,10 +71,30 @@ def advance(
     return len(rows) - refused
 
 
+def protected(record: Record) -> Record:
+    """Return a record as it may leave the process: its address as TRACKING_IP_STORAGE says.
+
+    The place is looked up here, while that can be done. What comes from another server's log, or
+    from a journal older than the setting, is protected on its way into the table.
+    """
+    storage = conf.current().ip_storage
+    if storage == FULL or record.storage != FULL:
+        return record
+    address = parse_address(record.address)
+    place = geo.locate(address)
+    kept = str(ipstorage.stored(address))
+    return record._replace(
+        address=kept, storage=storage, country=place.country or "", asn=place.asn
+    )
+
+
 def row(record: Record) -> Row:
     """Return what the table keeps of a record, in the order of COLUMNS: escaped, placed, cut."""
-    address, key = _identity(record.address, conf.current().ipv6_prefix)
-    place = geo.locate(address)
+    record = protected(record)
+    address, key = _identity(record.address, conf.current().ip_storage, conf.current().ipv6_prefix)
+    place = Place(record.country, None, record.asn)
+    if record.storage == FULL:
+        place = geo.locate(address)
     short = len(record.path) <= LONGEST_CACHED
     path, matched = _paths_cached(record.path) if short else _paths(record.path)
     return (
@@ -198,9 +220,10 @@ def _is_own_page(referer: str, host: str) -> bool:
 
 
 @lru_cache(maxsize=8192)
-def _identity(text: str, ipv6_prefix: int) -> tuple[IPAddress, str]:
+def _identity(text: str, _storage: str, _ipv6_prefix: int) -> tuple[IPAddress, str]:
+    """Return an address and what is counted, remembered for these settings."""
     address = parse_address(text)
-    return address, counting_key(address, ipv6_prefix)
+    return address, ipstorage.key_of(address)
 
 
 def _paths(raw: str) -> tuple[str, str]:

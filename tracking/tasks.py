@@ -15,6 +15,7 @@ from huey.contrib.djhuey import close_db, db_periodic_task, db_task, on_startup
 
 from tracking import (
     alerts,
+    anonymization,
     blocklist,
     conf,
     detection,
@@ -83,6 +84,12 @@ def count_hours() -> None:
 @db_periodic_task(crontab(minute="17"))
 def forget_old_requests() -> None:
     retention.forget(timezone.now())
+
+
+@db_periodic_task(crontab(minute="37"))
+def anonymize_old_rows() -> None:
+    """Take out of old rows what leads to a person; see tracking.anonymization."""
+    anonymization.anonymize(timezone.now())
 
 
 @db_periodic_task(crontab(minute=_MINUTE, hour=_HOUR))

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 
-from tracking import conf
+from tracking import ipstorage
 from tracking.detectors.detector import Detector, evidence_of, seconds
-from tracking.engine.address import IPNetwork, network_of, parse_address, parse_network
+from tracking.engine.address import IPNetwork, parse_address, parse_network
 from tracking.engine.findings import Finding, Mode, Severity, busiest
 from tracking.evidence import Span, Tried
 
@@ -15,9 +15,8 @@ from tracking.evidence import Span, Tried
 def _find(span: Span, thresholds: Mapping[str, int]) -> Iterator[Finding]:
     yield from _posts(span, thresholds)
     by_client, by_account = defaultdict(list), defaultdict(list)
-    prefix = conf.current().ipv6_prefix
     for tried in span.failed_logins(seconds(thresholds)):
-        client = network_of(parse_address(tried.address), prefix)
+        client = ipstorage.client_of(parse_address(tried.address))
         by_client[client].append(tried)
         by_account[tried.account].append((client, tried))
     for client, tries in by_client.items():

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from tracking.engine.address import IPAddress
 from tracking.engine.limits import State
 from tracking.engine.place import NOWHERE, Place
+from tracking.engine.pseudonym import FULL
 from tracking.engine.verdict import ALLOWED, Verdict
 
 
@@ -47,6 +48,9 @@ class Visit:
 class Record(NamedTuple):
     """A visit that is over: what the log keeps of it, before places and tags are looked up.
 
+    `storage` says what is kept of the address (tracking.ipstorage). Where that is not all of it,
+    country and system were looked up while it was known.
+
     `at` is UTC as `datetime.isoformat(" ")` writes it without offset: the form in which Django
     stores times in SQLite, so that rows written past the ORM compare with its parameters.
     New fields go to the end, with a default: a journal may be older than the code that reads it.
@@ -72,3 +76,6 @@ class Record(NamedTuple):
     source: str
     limit: str = ""
     rule: int | None = None
+    storage: str = FULL
+    country: str = ""
+    asn: int | None = None
