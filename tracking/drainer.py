@@ -74,7 +74,9 @@ def drain_segment(path: Path, most_bytes: int = EVERYTHING, *, orphans_only: boo
 
 
 def clear() -> None:
-    """Unlink finished segments whose rows are durable, and report losses."""
+    """Unlink finished segments whose rows are durable, let old ones end, and report losses."""
+    if (own := journal.opened()) is not None:
+        own.leave_old()
     due = timezone.now() - timedelta(seconds=conf.current().journal_unlink_delay)
     # Only positions of files that are here: a copy of this node may count on those of its own.
     paths = {path.name: path for path in journal.segments(conf.current().journal_dir)}

@@ -22,6 +22,7 @@ import os
 import secrets
 import tempfile
 import threading
+import time
 import uuid
 import zlib
 from collections import deque
@@ -37,6 +38,7 @@ _encode = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 _NEW_FILE = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 _HEADER = 18  # two fields of eight digits, a space behind each
 HELD_BYTES = 8 * 1024 * 1024  # of lines that wait for the disk
+LONGEST_SECONDS = 3600.0  # a segment is written to; then it ends, so that it can be deleted
 _AT_ONCE = 64  # held lines that one request may have to write: less than a millisecond
 
 
@@ -57,6 +59,7 @@ class Journal:
         self._number = 0
         self._size = 0
         self._fd = -1
+        self._until = 0.0  # on the monotonic clock
         self._held: deque[bytes] = deque()
         self._held_bytes = 0
         self._failing = False
@@ -95,6 +98,15 @@ class Journal:
                 logger.error("%s was removed while it was being written", self.segment)
                 self._close()
 
+    def leave_old(self) -> None:
+        """Go on in a new segment at the next record when this one is old.
+
+        What is on record for good has no business in a file, too, however rare requests are.
+        """
+        with self._lock:
+            if time.monotonic() >= self._until:
+                self._close()
+
     def close(self) -> None:
         """Let go of the segment, so that anyone may finish it; what the disk refuses is lost."""
         with self._lock:
@@ -104,7 +116,8 @@ class Journal:
 
     def _write(self, line: bytes) -> bool:
         try:
-            if self._fd < 0 or self._size >= self.segment_bytes:
+            is_over = self._size >= self.segment_bytes or time.monotonic() >= self._until
+            if self._fd < 0 or is_over:
                 self._open_next()
             written = os.write(self._fd, line)
         except OSError as error:
@@ -148,6 +161,7 @@ class Journal:
         self._close()
         self._number += 1
         self._fd, self._size, self.segment = fd, 0, path
+        self._until = time.monotonic() + LONGEST_SECONDS
 
     def _close(self) -> None:
         if self._fd >= 0:

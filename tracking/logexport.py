@@ -13,7 +13,7 @@ from django.http import HttpRequest, HttpResponseRedirect
 from django.http.response import HttpResponseBase
 from django.urls import URLPattern, path, reverse
 
-from tracking import attachment, guard
+from tracking import attachment, guard, ipstorage
 from tracking.export import Format, Selection
 from tracking.logpage import Asked, conditions
 
@@ -57,4 +57,4 @@ def _condition(asked: Asked) -> Q:
     network = asked.network
     if network is None or network.num_addresses > 1:
         return conditions(asked)
-    return Q(address=network[0]) & conditions(replace(asked, network=None))
+    return ipstorage.at(network[0]) & conditions(replace(asked, network=None))

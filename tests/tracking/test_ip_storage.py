@@ -209,3 +209,21 @@ def test_another_key_makes_another_pseudonym_and_the_old_one_is_still_known(
 
 def test_nobody_has_no_pseudonym(storage: str) -> None:
     assert str(ipstorage.stored(parse_address("0.0.0.0"))) == "0.0.0.0"
+
+
+def test_what_is_on_record_leaves_the_journal_however_rare_requests_are(
+    journal_dir: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.TRACKING_JOURNAL_UNLINK_DELAY = 0
+    visited()
+    drainer.clear()
+    [first] = journal.segments(journal_dir)
+
+    monkeypatch.setattr(journal.mine(), "_until", 0.0)
+    drainer.clear()
+    drainer.drain()
+    drainer.clear()
+    assert not first.exists()
+
+    visited()
+    assert RequestLog.objects.count() == 2
