@@ -126,10 +126,12 @@ class Journal:
                 self._size = self.segment_bytes  # there may be room in another file
             return False
         self._size += written
-        complete = written == len(line)
-        self.written += complete
-        self._failing = not complete
-        return complete
+        if written < len(line):
+            self._complain(f"of {len(line)} bytes it took {written}")
+            return False
+        self._failing = False
+        self.written += 1
+        return True
 
     def _hold(self, line: bytes) -> None:
         self._held.append(line)
@@ -168,9 +170,9 @@ class Journal:
             os.close(self._fd)
         self._fd, self.segment = -1, None
 
-    def _complain(self, error: OSError) -> None:
+    def _complain(self, reason: object) -> None:
         if not self._failing:
-            logger.error("The request log cannot be written to %s: %s", self.directory, error)
+            logger.error("The request log cannot be written to %s: %s", self.directory, reason)
         self._failing = True
 
 
