@@ -39,7 +39,7 @@ __all__ = ["NOWHERE", "Database", "GeoFileError", "Place", "Reader", "locate", "
 
 logger = logging.getLogger(__name__)
 
-CHECK_SECONDS = 30.0  # how long a changed file may go unnoticed
+CHECK_SECONDS = 3.0  # how long a changed file may go unnoticed
 REMEMBERED_ADDRESSES = 16_384
 REMEMBERED_RECORDS = 32_768  # of a file
 SAMPLED_NETWORKS = 1_000  # of a file, to learn what it knows
