@@ -33,25 +33,31 @@ pytestmark = [
 
 
 @pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The service as gunicorn serves it in development, with one administrator."""
-    state = tmp_path_factory.mktemp("browser")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
-    environment = kept | {
+    return kept | {
         "DEBUG": "true",
-        "STATE_DIR": str(state),
+        "STATE_DIR": str(tmp_path_factory.mktemp("browser")),
         "ENV_FILE": os.devnull,
         "DJANGO_SUPERUSER_PASSWORD": PASSWORD,
         # Every test logs in, within a minute; staff has the default.
         "LIMIT_LOGIN_ADDRESS": "off",
         "LIMIT_GRAPHQL_ANONYMOUS": "off",
+        "TRUSTED_PROXIES": "127.0.0.1",  # whom a test sends for says so in X-Forwarded-For
     }
-    for command in (
-        ["migrate", "-v0"],
-        ["createsuperuser", "--noinput", "--username=admin", "--email=admin@example.org"],
-    ):
-        manage = [sys.executable, "manage.py", *command]
-        subprocess.run(manage, cwd=ROOT, env=environment, check=True, timeout=120)
+
+
+def manage(environment: dict[str, str], *command: str) -> None:
+    run = [sys.executable, "manage.py", *command]
+    subprocess.run(run, cwd=ROOT, env=environment, check=True, timeout=120)
+
+
+@pytest.fixture(scope="module")
+def service(environment: dict[str, str]) -> Iterator[str]:
+    """The service as gunicorn serves it in development, with one administrator."""
+    state = Path(environment["STATE_DIR"])
+    manage(environment, "migrate", "-v0")
+    manage(environment, "createsuperuser", "--noinput", "--username=admin", "--email=a@example.org")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -258,3 +264,68 @@ def test_the_log_is_filtered_and_read_in_the_admin(visit: BrowserContext, width:
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     page.get_by_role("link", name="All requests of this address").click()
     expect(page.locator("#result_list tbody tr").first).to_be_visible()
+
+
+ATTACKER = "67.43.156.9"
+
+
+def drawn(page: Page) -> list[str]:
+    """Return the charts as pictures; a chart that is not drawn has the one colour of nothing."""
+    pictures: list[str] = page.locator("canvas").evaluate_all(
+        """charts => charts.map(chart => {
+            const pixels = chart.getContext("2d").getImageData(0, 0, chart.width, chart.height);
+            return new Set(new Uint32Array(pixels.data.buffer)).size > 1 ? chart.toDataURL() : "";
+        })"""
+    )
+    assert all(pictures)
+    return pictures
+
+
+def test_the_overview_shows_an_attack_which_is_blocked_without_a_mouse(
+    visit: BrowserContext, environment: dict[str, str]
+) -> None:
+    page = visit.new_page()
+    page.goto("/graphql/")
+    log_in(page)
+    visit.request.get("/wp-login.php", headers={"X-Forwarded-For": ATTACKER})
+    manage(environment, "detect")
+    page.clock.install()
+    page.goto("/admin/")
+    page.get_by_role("link", name="Security overview").click()
+    light = drawn(page)
+    page.emulate_media(color_scheme="dark")
+    page.wait_for_function(
+        "was => document.querySelector('canvas').toDataURL() !== was", arg=light[0]
+    )
+    picture(page, "overview-dark")
+
+    page.get_by_role("link", name="Hour", exact=True).click()
+    expect(page.get_by_role("link", name="Hour", exact=True)).to_have_attribute(
+        "aria-current", "true"
+    )
+    drawn(page)
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.get_by_text("The same numbers as a table").click()
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    picture(page, "overview-phone")
+
+    suspicion = page.get_by_role("article", name=ATTACKER)
+    expect(suspicion).to_contain_text("GET /wp-login.php 404")
+    page.locator("body").focus()
+    for _ in range(200):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.ariaLabel") == f"Block: {ATTACKER}":
+            break
+    page.keyboard.press("Enter")
+    expect(page.get_by_label("Target")).to_have_value(ATTACKER)
+    page.get_by_label("Target").press("Enter")
+    expect(page.get_by_text(f"BLOCK {ATTACKER}")).to_be_visible()
+
+    page.goto("/admin/tracking/requestlog/overview/?period=hour")
+    expect(suspicion).to_contain_text("Blocked until")
+    blocks = page.get_by_role("region", name="Active blocks")
+    manage(environment, "unblock", ATTACKER)
+    page.clock.fast_forward(31_000)
+    expect(blocks).to_contain_text("No address and no network is blocked.")
+    expect(suspicion.get_by_role("link", name="Block:")).to_be_visible()
+    drawn(page)
