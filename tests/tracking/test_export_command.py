@@ -16,9 +16,11 @@ from django.core.management import call_command
 from django.core.management.base import CommandError
 from django.db import OperationalError, connection
 from django.utils import timezone
+from pytest_django import Settings
 
 from tests.schema.record import NOON, record, row
-from tracking import export
+from tracking import export, ipstorage
+from tracking.engine.address import parse_address
 from tracking.engine.cells import unguarded
 from tracking.models import AuditEntry, RequestLog
 
@@ -145,6 +147,17 @@ def test_options_choose(options: str, found: str) -> None:
     assert "".join(path[-1] for path in paths(*options.split())) == found
 
 
+@pytest.mark.parametrize("storage", ["truncated", "hashed"])
+def test_an_address_finds_its_requests_however_addresses_are_kept(
+    storage: str, settings: Settings
+) -> None:
+    settings.TRACKING_IP_STORAGE = storage
+    kept = ipstorage.stored(parse_address("192.0.2.7"))
+    record(row(0, path="/kept", address=str(kept)), row(1, path="/other", address="203.0.113.1"))
+    assert paths("--address", "192.0.2.7") == ["/kept"]
+
+
+@pytest.mark.one_store
 @pytest.mark.parametrize(
     "options",
     [

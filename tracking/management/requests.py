@@ -14,6 +14,7 @@ from django.db.models import F, Q, TextField, Value
 from django.db.models.functions import Left, StrIndex
 from django.db.models.lookups import Exact, GreaterThan
 
+from tracking import ipstorage
 from tracking.engine.address import parse_address, parse_network, shown
 from tracking.engine.verdict import VerdictKind
 from tracking.export import Selection
@@ -77,7 +78,7 @@ def _part(read: Callable[[str], Q]) -> Callable[[str], Part]:
 
 
 def _address(text: str) -> Q:
-    return Q(address=str(parse_address(text)))
+    return ipstorage.at(parse_address(text))
 
 
 def _network(text: str) -> Q:
