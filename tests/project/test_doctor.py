@@ -105,6 +105,7 @@ def test_without_a_database_it_says_so_and_no_secret_leaves_it(tmp_path: Path) -
     assert all(one["remedy"] for one in told["findings"] if one["level"] != "OK")
 
 
+@pytest.mark.one_store
 @pytest.mark.parametrize(
     ("value", "shown"),
     [
@@ -133,6 +134,7 @@ def test_a_healthy_service_has_nothing_to_mend(settings: Settings) -> None:
     assert "Nothing answers at" in text  # no web server runs beside this test
 
 
+@pytest.mark.one_store
 def test_what_hangs_is_left_behind_and_what_fails_is_told() -> None:
     forever = threading.Event()
 
@@ -169,6 +171,7 @@ def test_losses_of_late_are_a_warning_and_old_ones_are_told() -> None:
     assert [finding.level for finding in found("losses")] == [Level.OK, Level.OK]
 
 
+@pytest.mark.one_store
 def test_files_that_others_can_read_are_an_error(tmp_path: Path) -> None:
     assert [finding.level for finding in found("files")] == [Level.OK]
 
@@ -181,6 +184,7 @@ def test_files_that_others_can_read_are_an_error(tmp_path: Path) -> None:
     assert "still stands" in complaint("files")
 
 
+@pytest.mark.one_store
 def test_a_full_disk_is_an_error(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(node, "LEAST_FREE", 1 << 60)
     assert complaint("disk").startswith("ERROR Only")
@@ -203,6 +207,7 @@ def test_segments_that_nobody_adopts_are_told() -> None:
     assert "WARNING 1 files of processes that are gone" in complaint("journal")
 
 
+@pytest.mark.one_store
 def test_a_damaged_file_of_places_is_told_with_the_reason(tmp_path: Path) -> None:
     assert "no files of places" in complaint("places")
 
@@ -257,6 +262,7 @@ def test_redis_is_looked_at_as_the_limits_use_it(settings: Settings) -> None:
             server.go_on()
 
 
+@pytest.mark.one_store
 def test_a_queue_that_grows_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [finding.level for finding in found("queue")] == [Level.OK]
     monkeypatch.setattr(stores.HUEY, "pending_count", lambda: 5000)

@@ -14,6 +14,8 @@ from django.test import AsyncClient, Client
 
 from tracking import guard, requestids
 
+pytestmark = pytest.mark.one_store
+
 HOSTILE = (
     "two\nlines", "\r\n{\"level\": \"INFO\"}", "\x1b[2Jgone", "\x00", "\u2028\u2029\x85", "\ud800",
     'quote " and \\', "%s %d", "caf\xe9 \U0001f4a3", "</script>" * 1000,

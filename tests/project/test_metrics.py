@@ -73,6 +73,7 @@ def requests(verdict: str, status: str) -> float:
     return number
 
 
+@pytest.mark.one_store
 @pytest.mark.parametrize(
     ("peer", "headers", "status"),
     [
@@ -110,6 +111,7 @@ def test_without_a_token_an_empty_one_opens_nothing() -> None:
     assert ask(STRANGER, Authorization="").status_code == 404
 
 
+@pytest.mark.one_store
 def test_metrics_are_only_read_and_never_kept() -> None:
     assert Client().post("/metrics").status_code == 405
     assert ask()["Cache-Control"] == "no-store"
@@ -225,6 +227,7 @@ def test_a_database_that_is_away_is_told_and_the_rest_goes_on(
     assert requests("ALLOWED", "2xx") >= 0
 
 
+@pytest.mark.one_store
 def test_while_one_scrape_waits_for_the_database_another_does_not() -> None:
     with vitals._asking:
         answer = ask().content.decode()
@@ -260,17 +263,18 @@ os.kill(os.getpid(), 9)
 """
 
 
+@pytest.mark.one_store
 def test_what_killed_processes_have_counted_stays_in_as_many_files_as_there_are_workers(
     tmp_path: Path,
 ) -> None:
     folder = tmp_path / "metrics"
-    for number, times in [(0, 3), (1, 4), (0, 2), (1, 0), (0, 5)]:
+    for number, times in [(0, 3), (1, 4), (0, 2)]:
         command = [sys.executable, "-c", COUNT, str(folder), str(number), str(times)]
         subprocess.run(command, cwd=ROOT, env={"PATH": os.environ["PATH"]}, check=False)
 
     registry = CollectorRegistry()
     MultiProcessCollector(registry, str(folder))
-    assert registry.get_sample_value("tracking_requests_total", {"status": "2xx"}) == 14
+    assert registry.get_sample_value("tracking_requests_total", {"status": "2xx"}) == 9
     numbers = {file.stem.rpartition("_")[2] for file in folder.glob("*.db")}
     assert {"0", "1"} <= numbers <= {"0", "1", "-1"}
 
@@ -278,10 +282,12 @@ def test_what_killed_processes_have_counted_stays_in_as_many_files_as_there_are_
     assert list(folder.iterdir()) == []
 
 
+@pytest.mark.one_store
 def test_a_new_worker_gets_the_number_of_a_dead_one() -> None:
     assert [workers.lowest_free(taken) for taken in ([], [0, 1], [0, 2], [1, 2, 3])] == [0, 2, 1, 0]
 
 
+@pytest.mark.one_store
 def test_every_metric_is_documented() -> None:
     page = (ROOT / "docs" / "operating.md").read_text()
     Counter.objects.update_or_create(name="huey.heartbeat")
