@@ -119,6 +119,7 @@ try:
     TRACKING_LOG_RETENTION_DAYS = env.int(
         "LOG_RETENTION_DAYS", 30, validate=validate.Range(0, 36500)
     )
+    TRACKING_LOG_MAX_ROWS = env.int("LOG_MAX_ROWS", 0, validate=validate.Range(0, 10**12))
     TRACKING_LOG_QUERY_STRING = env.bool("LOG_QUERY_STRING", False)
     TRACKING_IP_STORAGE = env.str(
         "IP_STORAGE", "full", validate=validate.OneOf(["full", "truncated", "hashed"])

@@ -61,6 +61,7 @@ class Configuration:
     journal_total_bytes: int = 1024 * MIB
     journal_unlink_delay: float = 60.0
     log_retention_days: int = 30
+    log_max_rows: int = 0
     log_query_string: bool = False
     ip_storage: str = FULL
     anonymize_days: int = 0
@@ -182,6 +183,7 @@ SETTINGS: tuple[tuple[str, str, Callable[[object], object]], ...] = (
     ("tracking.E036", "TRACKING_GEOIP_ACCOUNTS", read_geo_accounts),
     ("tracking.E037", "TRACKING_CACHE_TTL_STATISTICS", seconds(0, 3600)),
     ("tracking.E038", "TRACKING_CACHE_TTL_PLACES", seconds(0, 86_400)),
+    ("tracking.E039", "TRACKING_LOG_MAX_ROWS", whole(0, 1_000_000_000_000)),
     ("tracking.E040", "TRACKING_IP_STORAGE", one_of(FULL, TRUNCATED, HASHED)),
     ("tracking.E041", "TRACKING_ANONYMIZE_DAYS", whole(0, 36_500)),
 )

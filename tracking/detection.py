@@ -154,11 +154,12 @@ def _changed(
 
 
 def _newest(after: int) -> int:
-    rows = RequestLog.objects.filter(pk__gt=after, pk__lte=after + MOST_ROWS)
-    newest: int | None = rows.aggregate(newest=Max("pk"))["newest"]
-    if newest is None:  # retention may have left a gap wider than one run
-        newest = RequestLog.objects.filter(pk__gt=after).aggregate(first=Min("pk"))["first"]
-    return newest if newest is not None else after
+    """Return the number of the last row that one run has room for; numbers have gaps."""
+    behind = RequestLog.objects.filter(pk__gt=after).order_by("pk").values_list("pk", flat=True)
+    newest = behind.last() or after
+    if newest - after <= MOST_ROWS:
+        return newest
+    return behind[MOST_ROWS - 1 : MOST_ROWS].first() or newest
 
 
 def _findings(report: DetectionRun, rows: RequestLogQuerySet) -> Iterator[tuple[Finding, Detector]]:
@@ -174,14 +175,14 @@ def _findings(report: DetectionRun, rows: RequestLogQuerySet) -> Iterator[tuple[
 def _spans(report: DetectionRun, rows: RequestLogQuerySet) -> Iterator[Span]:
     """Yield the stretches of time, an hour or two long at most, that have these rows in them."""
     rows = rows.filter(at__lte=report.now)  # what a clock that was wrong dates later has no order
-    ends = rows.aggregate(first=Min("at"), last=Max("at"))
-    if ends["first"] is None:
+    # Not asked for the whole at once: PostgreSQL would look for the first time in the index of
+    # times, from the oldest row on.
+    by_hour = rows.order_by().annotate(hour=TruncHour("at")).values("hour")
+    hours = list(by_hour.annotate(first=Min("at"), last=Max("at")).order_by("hour"))
+    if hours and hours[-1]["last"] - hours[0]["first"] <= HOUR:
+        yield _until(hours[-1]["last"], hours[0]["first"], report)
         return
-    if ends["last"] - ends["first"] <= HOUR:
-        yield _until(ends["last"], ends["first"], report)
-        return
-    hours = rows.order_by().annotate(hour=TruncHour("at")).values("hour")
-    for hour in hours.annotate(first=Min("at"), last=Max("at")).order_by("hour"):
+    for hour in hours:
         yield _until(hour["last"], hour["first"], report)
 
 

@@ -18,7 +18,7 @@ from django.db import DataError, IntegrityError, connection, transaction
 from django.db.models import F, Value
 from django.db.models.functions import Coalesce, Greatest, Now
 
-from tracking import conf, geo, ipstorage, tally
+from tracking import conf, geo, ipstorage, partitions, tally
 from tracking.engine import signatures
 from tracking.engine.address import IPAddress, parse_address
 from tracking.engine.place import Place
@@ -28,7 +28,7 @@ from tracking.engine.text import escaped, normal_path, path_as_sent, printable
 from tracking.engine.verdict import VerdictKind
 from tracking.engine.visit import Record
 from tracking.fields import joined, sortable
-from tracking.models import RULES_VERSION, AccessRule, Counter, ReadPosition, RequestLog
+from tracking.models import BATCH, RULES_VERSION, AccessRule, Counter, ReadPosition, RequestLog
 from tracking.visits import FROM_A_PAGE
 
 logger = logging.getLogger(__name__)
@@ -41,7 +41,6 @@ COLUMNS = (
 
 LONGEST_CACHED = 256  # characters of a path: long ones do not come again, and would fill the memory
 
-BATCH = "record.batch"
 DAMAGED = "journal.damaged"
 DROPPED = "journal.dropped"
 
@@ -64,6 +63,7 @@ def advance(
     try:
         refused = _commit(position, offset, rows, damaged, insert)
     except (DataError, IntegrityError):
+        partitions.make_ahead()  # or rows would be refused only because there is no room for them
         # One row that the database refuses must not hold up all that stand behind it.
         refused = _commit(position, offset, rows, damaged, _insert_each)
     position.offset = offset

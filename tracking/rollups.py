@@ -52,8 +52,22 @@ def renew(seconds: float = LONGEST_SECONDS) -> int:
 
 def mark(rows: QuerySet[RequestLog]) -> None:
     """Say that rows are about to change or go; call it in the transaction that does so."""
+    mark_hours(hours(rows))
+
+
+def hours(rows: QuerySet[RequestLog]) -> set[datetime]:
+    """Return the hours in which rows were requested."""
     buckets = rows.order_by().values_list(BUCKETS[Interval.HOUR], flat=True).distinct()
-    _mark({moment(bucket) for bucket in buckets})
+    return {moment(bucket) for bucket in buckets}
+
+
+def mark_hours(changed: set[datetime]) -> None:
+    """Do as `mark` does for rows of these hours, which must be all of theirs."""
+    rows = CountedHour.objects.filter(pk__in=changed)
+    CountedHour.objects.bulk_create((CountedHour(start=h) for h in changed), ignore_conflicts=True)
+    # Whoever else marks some of them does it in the same order, and waits instead of deadlocking.
+    list(rows.select_for_update().order_by("start").values_list("start"))
+    rows.update(changes=F("changes") + 1)
 
 
 def count(start: datetime, end: datetime) -> Breakdown:
@@ -79,18 +93,13 @@ def _take_in() -> bool:
         held = Counter.objects.select_for_update().get(name=WATERMARK)
         if held.value >= newest:
             return False
-        upto = min(held.value + ROWS_TAKEN_IN, newest)
-        mark(RequestLog.objects.filter(pk__gt=held.value, pk__lte=upto))
+        new = RequestLog.objects.filter(pk__gt=held.value)
+        # Numbers have gaps, as wide as a partition.
+        first = new.order_by("pk").values_list("pk", flat=True).first() or newest
+        upto = min(first + ROWS_TAKEN_IN, newest)
+        mark(new.filter(pk__lte=upto))
         Counter.objects.filter(pk=held.pk).update(value=upto)
     return upto < newest
-
-
-def _mark(hours: set[datetime]) -> None:
-    rows = CountedHour.objects.filter(pk__in=hours)
-    CountedHour.objects.bulk_create((CountedHour(start=h) for h in hours), ignore_conflicts=True)
-    # Whoever else marks some of them does it in the same order, and waits instead of deadlocking.
-    list(rows.select_for_update().order_by("start").values_list("start"))
-    rows.update(changes=F("changes") + 1)
 
 
 def _recount(hour: CountedHour) -> bool:

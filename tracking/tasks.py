@@ -81,9 +81,12 @@ def count_hours() -> None:
     rollups.renew()
 
 
-@db_periodic_task(crontab(minute="17"))
+@db_periodic_task(crontab(minute="*/10"))
 def forget_old_requests() -> None:
-    retention.forget(timezone.now())
+    """Keep the record as long and as large as the settings say; see tracking.retention."""
+    now = timezone.now()
+    retention.renew(now)
+    retention.forget(now)
 
 
 @db_periodic_task(crontab(minute="37"))

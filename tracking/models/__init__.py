@@ -2,7 +2,7 @@
 
 from tracking.models.alerts import Delivery
 from tracking.models.people import AuditEntry, LoginAttempt, LoginAttemptQuerySet
-from tracking.models.positions import WATERMARK, Counter, ReadPosition
+from tracking.models.positions import BATCH, WATERMARK, Counter, ReadPosition
 from tracking.models.requests import LIVE, RequestLog, RequestLogQuerySet
 from tracking.models.rollups import CountedHour, HourlyCount, Subject
 from tracking.models.rules import (
@@ -21,6 +21,7 @@ from tracking.models.suspicions import (
 )
 
 __all__ = [
+    "BATCH",
     "LIVE",
     "RULES_VERSION",
     "WATERMARK",

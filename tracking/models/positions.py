@@ -44,3 +44,7 @@ class Counter(models.Model):
 # The counter with the number of the last row that detection has looked at. Whoever puts findings
 # into suspicions, or reviews one, locks it first.
 WATERMARK = "detection.watermark"
+
+# The counter that is raised with each batch of rows, and so locked: rows are numbered in the order
+# in which they are committed.
+BATCH = "record.batch"
