@@ -25,6 +25,7 @@ def prepare(**environment: str) -> Path:
             "JWT_SIGNING_KEYS": f"benchmark:{os.urandom(48).hex()}",
             "ALLOWED_HOSTS": "localhost",
             "BACKGROUND_THREAD": "false",
+            "CACHE_TTL_STATISTICS": "0",
         }
         | environment
     )
