@@ -51,6 +51,7 @@ class Deployment:
     postgresql: PostgreSQL | None = None
     database: str = ""
     redis: Redis | None = None
+    file: Path | None = None  # of SQLite; by default in the folder
     settings: dict[str, str] = field(default_factory=dict)
     port: int = field(default_factory=free_port)
     process: subprocess.Popen[bytes] | None = None
@@ -85,6 +86,14 @@ class Deployment:
         }
 
     @property
+    def store(self) -> str:
+        return "PostgreSQL" if self.postgresql else "SQLite"
+
+    @property
+    def sqlite(self) -> Path:
+        return self.file or self.state / "db.sqlite3"
+
+    @property
     def log(self) -> Path:
         return self.state / "log"
 
@@ -94,9 +103,16 @@ class Deployment:
         self.command("setup")
         self.command("block", BLOCKED)
         self.serve()
+        assert self.log_in()
+
+    def log_in(self) -> bool:
+        """Get a new token for the questions that need a database; False when that fails."""
         body = json.dumps({"username": "admin", "password": PASSWORD}).encode()
         answer = self.ask("POST", "/api/login", body, {"Content-Type": "application/json"}, 30)
+        if answer.status != 200:
+            return False
         self.token = json.loads(answer.body)["accessToken"]
+        return True
 
     def serve(self) -> None:
         with self.log.open("ab") as log:
@@ -184,7 +200,7 @@ class Deployment:
         if self.postgresql is not None:
             with self.postgresql.connect(self.database) as connection:
                 return connection.execute(statement.encode()).fetchall()
-        with closing(sqlite3.connect(self.state / "db.sqlite3", timeout=30)) as database:
+        with closing(sqlite3.connect(self.sqlite, timeout=30)) as database:
             return database.execute(statement).fetchall()
 
     def counts_together(self) -> bool:

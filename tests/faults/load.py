@@ -75,11 +75,15 @@ def load(deployment: Deployment, kinds: str = KINDS, pause: float = PAUSE) -> It
 
 @dataclass(frozen=True)
 class Fault:
-    """How to break a deployment, how long that lasts in seconds, and how to mend it."""
+    """How to break a deployment, how long that lasts in seconds, and how to mend it.
+
+    `is_over` tells when all works again, with nobody's help.
+    """
 
     make: Callable[[Deployment], object]
     lasts: float = 0.0
     mend: Callable[[Deployment], object] = lambda deployment: None
+    is_over: Callable[[Deployment], bool] = Deployment.works
 
 
 @dataclass(frozen=True)
@@ -97,6 +101,7 @@ class Outcome:
     unanswered: float
     longest: float
     recovery: float
+    slowness: float
 
     def row(self) -> str:
         """Return this as the cells of a table."""
@@ -109,6 +114,7 @@ class Outcome:
             f"{self.longest:.2f}",
             f"{self.needed_database}",
             f"{self.recovery:.1f}",
+            f"{self.slowness:.1f}",
         )
         return " | ".join(cells)
 
@@ -122,6 +128,7 @@ class Trial:
     made: float = 0.0
     mended: float = 0.0
     recovery: float = 0.0
+    slowness: float = 1.0
     first_row: int = 0
 
     def run(self, fault: Fault) -> Outcome:
@@ -129,13 +136,14 @@ class Trial:
         wait_until(self.deployment.works, "getting ready")
         self.first_row = self.deployment.newest_row()
         with load(self.deployment) as running:
-            time.sleep(WARM_UP)
+            time.sleep(WARM_UP / 2)
+            self.slowness = slowness(WARM_UP / 2)
             self.made = time.monotonic()
             fault.make(self.deployment)
             time.sleep(max(0.0, fault.lasts - (time.monotonic() - self.made)))
             fault.mend(self.deployment)
             self.mended = time.monotonic()
-            wait_until(self.deployment.works, "the recovery", 30)
+            wait_until(lambda: fault.is_over(self.deployment), "the recovery")
             self.recovery = time.monotonic() - self.mended
             time.sleep(AFTERMATH)
         self.answers = running.answers()
@@ -159,6 +167,7 @@ class Trial:
             unanswered=self.longest_silence(),
             longest=max(each.got - each.sent for each in protected if each.status),
             recovery=self.recovery,
+            slowness=self.slowness,
         )
 
     def rows_of(self, acknowledged: set[str], seconds: float = 15.0) -> Counter[str]:
@@ -178,3 +187,11 @@ class Trial:
         """Return the longest time in which nobody got an answer to what needs no database."""
         times = sorted(each.got for each in self.answers if each.status and each.kind in PROTECTED)
         return max((after - before for before, after in itertools.pairwise(times)))
+
+
+def slowness(seconds: float) -> float:
+    """Return how much longer work takes here than on a processor of its own."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    while time.perf_counter() < wall + seconds:
+        pass
+    return (time.perf_counter() - wall) / (time.process_time() - cpu)

@@ -28,10 +28,10 @@ class PostgreSQL:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._account = unprivileged_account()
+        self.account = unprivileged_account()
         self._data = folder / "data"
         self._process: subprocess.Popen[bytes] | None = None
-        shutil.chown(folder, self._account)
+        shutil.chown(folder, self.account)
         self._run("initdb", "--pgdata", self._data, "--username=tests", "--auth=trust", "--no-sync")
 
     def url(self, database: str, user: str = OWNER) -> str:
@@ -45,7 +45,7 @@ class PostgreSQL:
         with log.open("w") as output:
             self._process = subprocess.Popen(
                 [find("postgres"), "-D", self._data, "-k", self.folder, *settings],
-                user=self._account,
+                user=self.account,
                 cwd=self.folder,
                 stdout=output,
                 stderr=output,
@@ -90,7 +90,7 @@ class PostgreSQL:
     def _run(self, program: str, *arguments: str | Path) -> None:
         ran = subprocess.run(
             [find(program), *arguments],
-            user=self._account,
+            user=self.account,
             cwd=self.folder,
             capture_output=True,
             text=True,
