@@ -7,4 +7,4 @@ class ProjectConfig(AppConfig):
     name = "project"
 
     def ready(self) -> None:
-        from project import changes, checks  # noqa: F401, PLC0415 - Django is ready for it only now
+        from project import changes, checks, personaldata  # noqa: F401, PLC0415 - Django is ready for it only now

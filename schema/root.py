@@ -26,6 +26,7 @@ from schema.explain import ExplainQueries
 from schema.exports import ExportMutations
 from schema.guards import GUARD_ERRORS
 from schema.nodes import NodeQueries
+from schema.privacy import PrivacyMutations
 from schema.ratelimits import RateLimitMutations, RateLimitQueries
 from schema.regions import RegionMutations
 from schema.requests import RequestQueries
@@ -106,6 +107,7 @@ class Mutation(
     SimulationMutations,
     RateLimitMutations,
     ExportMutations,
+    PrivacyMutations,
 ):
     """Each noun brings its own fields."""
 

@@ -45,7 +45,7 @@ def stored(address: IPAddress) -> IPAddress:
         return address
     if storage == TRUNCATED:
         return truncated(address).network_address
-    return pseudonym(address, _key(settings.SECRET_KEY), conf.current().ipv6_prefix)
+    return _pseudonym(address, settings.SECRET_KEY, conf.current().ipv6_prefix)
 
 
 def stored_text(address: IPAddress) -> str:
@@ -110,6 +110,11 @@ def is_whole(address: IPAddress) -> bool:
 def place_kept(place: Place) -> Place:
     """Return what is kept of a place: no city beside an address that tells less than that."""
     return place if is_full() else Place(place.country, None, place.asn)
+
+
+@lru_cache(maxsize=8192)
+def _pseudonym(address: IPAddress, secret: str | bytes, ipv6_prefix: int) -> IPAddress:
+    return pseudonym(address, _key(secret), ipv6_prefix)
 
 
 @lru_cache(maxsize=8)

@@ -26,6 +26,12 @@ block_suggested = Signal()
 # Sent before the others, in the transaction of the change, for who writes to the same database:
 # `told`, the signal that will be sent, with what that one is sent.
 committing = Signal()
+# Somebody's data are gathered: `subject` (tracking.datasubject.DataSubject). A receiver returns
+# what it has in other apps: rows, as mappings, by the name of their table.
+data_asked = Signal()
+# They are to be erased: `subject`, and `dry_run`, if they are only counted. A receiver takes them
+# out and returns for each table its name, what became of its rows, how many, and why they stay.
+data_erased = Signal()
 # One client has sent so much that detection should not wait longer than `delay` seconds: `key`.
 threshold_crossed = Signal()
 # Alerts have been written that wait to be delivered.

@@ -118,6 +118,8 @@ QUESTIONS = {
     "unlockAccount": 'unlockAccount(input: {username: "other"})',
     "deactivateUser": 'deactivateUser(input: {id: "OTHER_USER"})',
     "deactivateUser of a superuser": 'deactivateUser(input: {id: "SUPERUSER"})',
+    "exportPersonalData": 'exportPersonalData(input: {username: "other"})',
+    "erasePersonalData": 'erasePersonalData(input: {network: "198.51.100.9"})',
 }
 
 

@@ -67,7 +67,10 @@ class AuditEntry(models.Model):
     class Meta:
         verbose_name_plural = "audit entries"
         default_permissions = ("view",)
-        permissions = [("reset_limit", "Can reset rate limits")]
+        permissions = [
+            ("reset_limit", "Can reset rate limits"),
+            ("manage_personal_data", "Can export and erase personal data"),
+        ]
         indexes = [models.Index(fields=["at", "id"], name="auditentry_at")]
 
     def __str__(self) -> str:

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
-import tempfile
 from argparse import ArgumentParser
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 from django.db import Error as DatabaseProblem
@@ -18,6 +16,7 @@ from tqdm import tqdm
 from tracking import audit, export
 from tracking.export import BrokenOffError, Format, Selection
 from tracking.management import requests
+from tracking.management.files import private_file
 
 
 class Command(BaseCommand):
@@ -36,7 +35,7 @@ class Command(BaseCommand):
     def handle(self, *, format: str, output: Path | None, force: bool, **options: Any) -> None:  # noqa: A002
         selection, form = requests.selection(options), Format(format)
         if output is not None:
-            with _file(output, force) as stream:
+            with private_file(output, force) as stream:
                 rows = self._export(selection, form, stream.write)
         else:
             rows = self._export(selection, form, self._print)
@@ -64,31 +63,3 @@ class Command(BaseCommand):
         except BrokenPipeError:  # `| head` has seen enough
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise CommandError("Nobody reads on: stopped.") from None
-
-
-@contextmanager
-def _file(path: Path, force: bool) -> Iterator[TextIO]:
-    """A new file for its owner alone, which has its name from the beginning and its content once
-    that is whole. Raises CommandError for one that is there already and may not be replaced.
-    """
-    replaced = force and path.is_file()
-    try:
-        if not replaced:
-            path.touch(mode=0o600, exist_ok=False)
-        descriptor, part = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    except FileExistsError:
-        way_out = ", or replace it with --force" if path.is_file() else ""
-        raise CommandError(f"{path} is there already: name another{way_out}.") from None
-    except OSError as error:
-        raise CommandError(f"{path} cannot be written: {error.strerror}.") from None
-    try:
-        with open(descriptor, "w", encoding="utf-8", newline="") as stream:  # noqa: PTH123
-            yield stream
-        Path(part).replace(path)
-    except BaseException as error:
-        Path(part).unlink(missing_ok=True)
-        if not replaced:
-            path.unlink(missing_ok=True)
-        if isinstance(error, OSError):
-            raise CommandError(f"{path} cannot be written: {error.strerror}.") from None
-        raise

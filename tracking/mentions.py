@@ -1,0 +1,56 @@
+"""Where somebody is named in rows that stay, and how they read without him."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tracking.datasubject import DataSubject
+from tracking.engine.redaction import ERASED, without
+from tracking.models import AuditEntry
+
+
+@dataclass(frozen=True, slots=True)
+class Mention:
+    """Columns in which somebody may be named: texts, JSON, and JSON written as text."""
+
+    texts: Sequence[str] = ()
+    values: Sequence[str] = ()
+    documents: Sequence[str] = ()
+
+    def changes(self, subject: DataSubject, row: Any) -> dict[str, Any]:
+        """Return the columns that name somebody, as they read without him."""
+        found: dict[str, Any] = {name: subject.redacted(getattr(row, name)) for name in self.texts}
+        for name in self.values:
+            found[name] = without(getattr(row, name), subject.redacted)
+        for name in self.documents:
+            document = json.loads(getattr(row, name))
+            redacted = without(document, subject.redacted)
+            found[name] = getattr(row, name) if redacted == document else json.dumps(redacted)
+        return {name: value for name, value in found.items() if value != getattr(row, name)}
+
+    def is_made(self, subject: DataSubject, row: Any) -> bool:
+        return bool(self.changes(subject, row))
+
+    def redact(self, subject: DataSubject, rows: Any) -> None:
+        for row in rows:
+            type(row)._default_manager.filter(pk=row.pk).update(  # noqa: SLF001
+                **self.changes(subject, row)
+            )
+
+
+class InEntry(Mention):
+    """The same of audit entries: who acted, and from where, besides."""
+
+    def changes(self, subject: DataSubject, row: AuditEntry) -> dict[str, Any]:
+        changes = Mention.changes(self, subject, row)
+        is_theirs = bool(subject.name) and (
+            row.actor_pk == subject.pk if row.actor_pk else row.actor == subject.name
+        )
+        if is_theirs and row.actor != ERASED:
+            changes |= {"actor": ERASED, "address": None}
+        if row.address is not None and subject.redacted(row.address) == ERASED:
+            changes["address"] = None
+        return changes
