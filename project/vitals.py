@@ -21,7 +21,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from schema.server import release
-from tracking import backlog, conf, drainer, geo, journal, limiter, policy, recorder
+from tracking import background, backlog, conf, drainer, geo, journal, limiter, policy, recorder
 from tracking.health import HEARTBEAT
 from tracking.models import WATERMARK, AccessRule, RequestLog
 from tracking.models import Counter as Row
@@ -65,9 +65,12 @@ def of_this_process() -> Iterator[Metric]:
         "store": connection.vendor,
     }
     yield gauge("tracking_build_info", "What runs here", 1, about)
-    yield gauge(
-        "tracking_rules_version", "Version of the rules in force in one process", policy.version()
-    )
+    # A process that nobody has asked yet knows older rules, and will load others before it decides.
+    known: list[tuple[Labels, float]] = []
+    if background.is_running():
+        known.append(({}, policy.version()))
+    text = "Version of the rules in force in one process that follows their changes"
+    yield gauges("tracking_rules_version", text, known)
     yield gauge(
         "tracking_limits_in_memory",
         "Whether one process counts limits for itself, since Redis is away",

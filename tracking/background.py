@@ -112,6 +112,11 @@ def ensure() -> None:
                 _threads = threads
 
 
+def is_running() -> bool:
+    """Tell whether the threads of this process have started."""
+    return bool(_threads)
+
+
 def stop() -> None:
     """Let the threads finish, for a bounded time, and let go of the journal."""
     global _threads

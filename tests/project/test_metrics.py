@@ -24,7 +24,7 @@ from pytest_django import DjangoAssertNumQueries, Settings
 from project import vitals, workers
 from tests.schema.book import rule
 from tests.tracking.records import numbered
-from tracking import drainer, journal, limiter, recorder
+from tracking import background, drainer, journal, limiter, policy, recorder
 from tracking.models import AccessRule, Counter, DetectionRun, RequestLog
 from tracking.tasks import beat
 from tracking.timebudget import OutOfTime
@@ -193,6 +193,14 @@ def test_the_database_and_the_journal_tell_how_it_is() -> None:
     assert sample("tracking_detection_last_run_duration_seconds") == 0.25
     assert 90 <= (sample("tracking_detection_last_run_age_seconds") or 0) < 150
     assert 0 <= (sample("tracking_worker_heartbeat_age_seconds") or 0) < 60
+
+
+def test_a_process_tells_its_version_of_the_rules_once_it_follows_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert sample("tracking_rules_version") is None
+    monkeypatch.setattr(background, "is_running", lambda: True)
+    assert sample("tracking_rules_version") == policy.version()
 
 
 def test_a_scrape_asks_the_same_few_questions_however_much_there_is(
