@@ -197,7 +197,6 @@ def _series(
     return {
         "ticks": [f"{start:{written}}" if is_named(start) else "" for start in local],
         "titles": [f"{start:%a %d %b %H:%M}" for start in local],
-        "urls": [moment.url for moment in moments],
         "verdicts": parts[: len(verdicts)],
         "statuses": parts[len(verdicts) :],
     }

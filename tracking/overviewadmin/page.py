@@ -40,14 +40,14 @@ class OverviewPage(admin.ModelAdmin):  # type: ignore[type-arg]
             "asked": asked,
             "periods": [asked.over(period) for period in Period],
             "now": now,
+            "has_charts": has_charts(),
             **parts(request, asked, now, Links(self.admin_site.name)),
         }
         name = "admin/tracking/overview_parts.html"
         if "fragment" not in request.GET:
             name = "admin/tracking/overview.html"
             context |= self.admin_site.each_context(request)
-            context |= {"title": "Overview", "opts": self.opts, "has_charts": has_charts()}
-            context |= {"seconds": SECONDS_BETWEEN_UPDATES}
+            context |= {"title": "Overview", "opts": self.opts, "seconds": SECONDS_BETWEEN_UPDATES}
         request.current_app = self.admin_site.name
         response = TemplateResponse(request, name, context)
         response["Content-Security-Policy"] = content_security_policy()

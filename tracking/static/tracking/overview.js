@@ -85,7 +85,7 @@
       animation: false,
       maintainAspectRatio: false,
       interaction: { mode: "index", intersect: false },
-      onClick: (_, found) => found.length && window.location.assign(series.urls[found[0].index]),
+      onClick: (_, found) => found.length && page.querySelectorAll("#ov-numbers tbody a")[found[0].index].click(),
       onHover: (event, found) => {
         event.native.target.style.cursor = found.length ? "pointer" : "default";
       },
