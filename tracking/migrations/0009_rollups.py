@@ -25,7 +25,7 @@ class Migration(migrations.Migration):
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('start', models.DateTimeField()),
-                ('subject', models.CharField(max_length=12)),
+                ('subject', models.CharField(choices=[('VERDICT', 'VERDICT'), ('STATUS_CLASS', 'STATUS_CLASS'), ('ADDRESS', 'ADDRESS'), ('NETWORK', 'NETWORK'), ('COUNTRY', 'COUNTRY'), ('PATH', 'PATH'), ('LIMIT', 'LIMIT')], max_length=12)),
                 ('value', models.CharField(max_length=255, null=True)),
                 ('requests', models.BigIntegerField()),
                 ('refused', models.BigIntegerField()),
