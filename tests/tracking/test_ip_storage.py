@@ -25,6 +25,7 @@ from tracking import (
     ipstorage,
     journal,
     peers,
+    reviews,
 )
 from tracking.audit import Actor
 from tracking.engine.address import counting_key, network_of, parse_address, parse_network
@@ -129,6 +130,12 @@ def test_detectors_only_suggest(storage: str) -> None:
     assert list(dossier.suspicions_of(parse_address("8.8.4.4"))) == [row]
     if storage == "truncated":
         assert row.target == "8.8.4.0/24"
+        rule = reviews.approve(PERSON, row.pk).rule
+        assert rule is not None
+        assert visited("8.8.4.200").verdict == "BLOCKED"
+    else:
+        with pytest.raises(UnfitError, match="pseudonym"):
+            reviews.approve(PERSON, row.pk)
 
 
 def test_an_account_knows_the_address_it_was_logged_in_from(
