@@ -72,6 +72,7 @@ def operator() -> Client:
 # Who sees what
 
 
+@pytest.mark.one_store
 def test_strangers_and_users_who_are_no_staff_are_sent_to_the_login_page() -> None:
     assert Client().get(URL)["Location"].startswith("/admin/login/")
 
@@ -128,6 +129,7 @@ def test_a_target_that_another_suspicion_got_blocked_is_not_offered_for_it_again
     assert "Unblock" in operator.get(unblock).content.decode()
 
 
+@pytest.mark.one_store
 def test_a_suggested_block_is_approved_from_here(operator: Client) -> None:
     found = suggested()
     shown = page(operator)
@@ -192,6 +194,7 @@ def test_an_empty_period_says_so_and_leads_to_the_newest_request(
     assert "/long-ago" in operator.get(URL + earlier).content.decode()
 
 
+@pytest.mark.one_store
 @pytest.mark.parametrize(
     "asked",
     [{"period": "year"}, {"at": "yesterday"}, {"at": "0001-01-01T00:00"}, {"at": "9999-12-31"}],
@@ -205,6 +208,7 @@ def test_a_question_that_makes_no_sense_is_answered_with_the_last_day(
     assert "/now" in shown
 
 
+@pytest.mark.one_store
 @pytest.mark.parametrize(("error", "said"), [(OutOfTime, "Counting took longer"), (Moved, "anew")])
 def test_where_counting_fails_the_page_says_so_and_shows_the_rest(
     operator: Client, monkeypatch: pytest.MonkeyPatch, error: type[Exception], said: str
@@ -220,6 +224,7 @@ def test_where_counting_fails_the_page_says_so_and_shows_the_rest(
     assert "ov-address" not in ids(shown)
 
 
+@pytest.mark.one_store
 def test_the_hour_that_comes_twice_a_year_is_named_with_its_offset(operator: Client) -> None:
     with timezone.override("Europe/Berlin"):
         assert as_typed(datetime(2026, 10, 25, 0, 0, tzinfo=UTC)) == "2026-10-25T02:00+02:00"
@@ -244,6 +249,7 @@ def test_the_page_takes_the_same_queries_whatever_there_is(operator: Client) -> 
     assert taken[0] <= 40
 
 
+@pytest.mark.one_store
 def test_the_policy_allows_this_site_alone_and_the_page_has_nothing_inline(
     operator: Client, settings: Settings
 ) -> None:
@@ -262,6 +268,7 @@ def test_the_policy_allows_this_site_alone_and_the_page_has_nothing_inline(
     )
 
 
+@pytest.mark.one_store
 @pytest.mark.parametrize("has_charts", [True, False])
 def test_without_the_charts_the_numbers_stand_open_as_a_table(
     operator: Client, settings: Settings, monkeypatch: pytest.MonkeyPatch, has_charts: bool
@@ -286,6 +293,7 @@ def index_of_the_project(settings: Settings, tmp_path: Path) -> None:
     settings.TEMPLATES = [{**configured.TEMPLATES[0], "DIRS": [tmp_path]}]
 
 
+@pytest.mark.one_store
 def test_the_first_page_of_the_admin_leads_here_for_who_may_see_something(
     operator: Client,
 ) -> None:
@@ -295,6 +303,7 @@ def test_the_first_page_of_the_admin_leads_here_for_who_may_see_something(
     assert URL not in operator.get("/admin/").content.decode()
 
 
+@pytest.mark.one_store
 @pytest.mark.usefixtures("index_of_the_project")
 def test_a_project_keeps_its_own_first_page(operator: Client) -> None:
     shown = operator.get("/admin/").content.decode()
