@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
@@ -26,6 +27,7 @@ MIB = 1024 * 1024
 LEAST_FREE = 200 * MIB
 SECONDS = 3.0  # the web server may take to answer
 OTHERS = stat.S_IRWXG | stat.S_IRWXO
+PRIVATE = ("db.sqlite3", "huey.sqlite3", "secret-key", "jwt-keys", "journal", "initial-password")
 ANY_HOST = {"0.0.0.0", "::"}  # noqa: S104 - recognised, not listened on
 LONGEST_WAIT = timedelta(minutes=5)
 
@@ -33,23 +35,24 @@ LONGEST_WAIT = timedelta(minutes=5)
 def look_at_files() -> Iterator[Finding]:
     """Say whether only the service can read what it keeps."""
     root = settings.STATE_DIR
-    files = [root, *_inside(root)]
     about = root.stat()
     if about.st_uid != os.geteuid():
         yield warning(
             f"{root} belongs to user {about.st_uid}, and the doctor runs as user {os.geteuid()}.",
             "Run the commands as the service's own user: what root makes, the service cannot use.",
         )
-    foreign = [path for path in files if path.lstat().st_uid != about.st_uid]
+    files = list(_inside(root))
+    foreign = [path.name for path, found in files if found.st_uid != about.st_uid]
     if foreign:
         yield error(
-            f"{len(foreign)} files in {root} belong to somebody else, such as {foreign[0].name}.",
+            f"{len(foreign)} files in {root} belong to somebody else, such as {foreign[0]}.",
             f"Run chown -R {about.st_uid} on {root}, and commands as that user only.",
         )
-    readable = [path for path in _private(root) if path.exists() and path.stat().st_mode & OTHERS]
+    private = [(path.name, found) for path, found in files if path.name in PRIVATE]
+    readable = [name for name, found in private if found.st_mode & OTHERS]
     if readable:
         yield error(
-            f"Others can read {', '.join(path.name for path in readable)} in {root.parent}.",
+            f"Others can read {', '.join(readable)} in {root}.",
             f"Run chmod -R go= on {root}: it holds keys, sessions and addresses.",
         )
     if (root / "initial-password").exists():
@@ -63,7 +66,8 @@ def look_at_files() -> Iterator[Finding]:
 
 def look_at_disk() -> Iterator[Finding]:
     free = shutil.disk_usage(settings.STATE_DIR).free
-    wanted = max(0, conf.current().journal_total_bytes - _journal_bytes())
+    taken = sum(found.st_size for _, found in _segments())
+    wanted = max(0, conf.current().journal_total_bytes - taken)
     remedy = "Free some, or let STATE_DIR be on a larger disk."
     if free < LEAST_FREE:
         yield error(f"Only {free // MIB} MiB are free in {settings.STATE_DIR}.", remedy)
@@ -71,7 +75,7 @@ def look_at_disk() -> Iterator[Finding]:
         yield warning(
             f"{free // MIB} MiB are free; while the database is away the journal may grow by"
             f" {wanted // MIB} MiB.",
-            f"{remedy} Or lower TRACKING_JOURNAL_TOTAL_BYTES.",
+            remedy,
         )
     else:
         yield ok(f"{free // MIB} MiB are free in {settings.STATE_DIR}.")
@@ -166,38 +170,46 @@ def _fetch(url: str) -> tuple[int, str]:
             return refused.code, ""
 
 
-def _inside(root: Path) -> Iterator[Path]:
+def _inside(root: Path) -> Iterator[tuple[Path, os.stat_result]]:
     """Yield what lies in the folder and below, but for static files, of which there are many."""
     for path in root.iterdir():
-        yield path
+        yield from _found(path)
         if path.is_dir() and path.name != "static":
-            yield from path.rglob("*")
+            for below in path.rglob("*"):
+                yield from _found(below)
 
 
-def _private(root: Path) -> list[Path]:
-    names = ("db.sqlite3", "huey.sqlite3", "secret-key", "jwt-keys", "journal", "initial-password")
-    return [root, *(root / name for name in names)]
+def _found(path: Path) -> Iterator[tuple[Path, os.stat_result]]:
+    with contextlib.suppress(FileNotFoundError):  # the service works, files come and go
+        yield path, path.lstat()
 
 
 def _forgotten() -> Iterator[Path]:
     """Yield segments that nobody holds, and that have waited for long."""
     oldest = (timezone.now() - LONGEST_WAIT).timestamp()
-    segments = journal.segments(conf.current().journal_dir)
-    rows = ReadPosition.objects.filter(name__in=[path.name for path in segments])
+    segments = _segments()
+    rows = ReadPosition.objects.filter(name__in=[path.name for path, _ in segments])
     offsets = dict(rows.values_list("name", "offset"))
-    for path in segments:
-        about = path.stat()
-        if about.st_mtime < oldest and about.st_size > offsets.get(path.name, 0):
-            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-            try:
-                if journal.lock(fd):
-                    yield path
-            finally:
-                os.close(fd)
+    for path, found in segments:
+        waits = found.st_size > offsets.get(path.name, 0)
+        if waits and found.st_mtime < oldest and _is_free(path):
+            yield path
 
 
-def _journal_bytes() -> int:
-    return sum(path.stat().st_size for path in journal.segments(conf.current().journal_dir))
+def _is_free(segment: Path) -> bool:
+    try:
+        fd = os.open(segment, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        return journal.lock(fd)
+    finally:
+        os.close(fd)
+
+
+def _segments() -> list[tuple[Path, os.stat_result]]:
+    paths = journal.segments(conf.current().journal_dir)
+    return [found for path in paths for found in _found(path)]
 
 
 def _reason(file: Path) -> str:
