@@ -78,7 +78,7 @@ def post_fork(_server: object, _worker: object) -> None:
     """Let no worker outlive its server: the port would stay taken, and nobody accept there.
 
     A worker notices by itself, but keeps busy connections, and with them the port, for
-    `graceful_timeout`. SIGQUIT lets it finish the requests it has begun.
+    `graceful_timeout`. A kinder signal could find it holding the lock that its handler wants.
     """
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGQUIT)
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
