@@ -11,15 +11,13 @@ from collections.abc import Callable
 from datetime import timedelta
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, NoReturn
-from urllib.parse import unquote, urlsplit
+from typing import NoReturn
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
-import dj_database_url
 from django.core.exceptions import ValidationError as InvalidAddress
 from django.core.validators import validate_email
 from environs import Env, ValidationError
-from huey.serializer import SignedSerializer
 
 from tracking.engine.address import AddressError, parse_network
 from tracking.engine.endpoints import read_endpoints, read_event_types
@@ -80,57 +78,6 @@ def content(path: str) -> str:
         return (BASE_DIR / path).read_text().strip() if path else ""
     except (OSError, UnicodeDecodeError):
         refuse(f"{path} cannot be read: name a file that holds the secret and nothing else.")
-
-
-def huey_storage(url: str, secret: str, state_dir: Path) -> dict[str, Any]:
-    """Return djhuey's settings for HUEY_URL: sqlite:, redis: or postgres:."""
-    common: dict[str, Any] = {
-        "name": "tracking",
-        "immediate": False,
-        "results": False,
-        # Whoever can write the queue could otherwise run code here: messages are pickles.
-        "serializer": SignedSerializer(secret=secret, salt="huey"),
-        "consumer": {"workers": 2, "periodic": True},
-    }
-    scheme = urlsplit(url).scheme
-    if scheme == "sqlite":
-        file = BASE_DIR / unquote(urlsplit(url).path[1:] or str(state_dir / "huey.sqlite3"))
-        connection = {"filename": str(file), "timeout": 30}
-        return common | {"huey_class": "huey.SqliteHuey", "connection": connection}
-    if scheme in {"redis", "rediss"}:
-        return common | {"huey_class": "huey.PriorityRedisHuey", "connection": {"url": url}}
-    if scheme in {"postgres", "postgresql"}:
-        return common | {"huey_class": "huey.PostgresHuey", "connection": {"dsn": url}}
-    refuse("HUEY_URL is not of the form sqlite:////path, redis://host/0 or postgres://host/name.")
-
-
-def database(url: str) -> dict[str, Any]:
-    """Return Django's settings for DATABASE_URL: SQLite or PostgreSQL."""
-    try:
-        found: dict[str, Any] = dict(
-            dj_database_url.parse(url, conn_max_age=600, conn_health_checks=True)
-        )
-    except ValueError:
-        found = {"ENGINE": ""}
-    options = found.setdefault("OPTIONS", {})
-    if found["ENGINE"] == "django.db.backends.sqlite3":
-        if found["NAME"] != ":memory:":
-            found["NAME"] = str(BASE_DIR / found["NAME"])
-            # In memory, tests would not meet the locks that several processes meet.
-            found["TEST"] = {"NAME": f"{found['NAME']}.test"}
-        options |= {
-            "timeout": 30,  # seconds a writer waits for another one
-            "transaction_mode": "IMMEDIATE",
-            "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
-        }
-    elif found["ENGINE"] == "django.db.backends.postgresql":
-        options.setdefault("connect_timeout", 5)
-    else:
-        refuse(
-            "DATABASE_URL is not of the form postgres://user:password@host/name or"
-            " sqlite:////path: use PostgreSQL, or SQLite for a small site (no other database)."
-        )
-    return found
 
 
 def zone(name: str) -> None:

@@ -19,13 +19,11 @@ from project.environment import (
     SHORTEST_KEY,
     by_detector,
     content,
-    database,
     detector_changes,
     development_key,
     event_types,
     frontends,
     hosts,
-    huey_storage,
     lifetime,
     limit_changes,
     mailboxes,
@@ -43,6 +41,7 @@ from project.environment import (
     words,
     zone,
 )
+from project.stores import database, huey_storage
 from tracking.engine.endpoints import read_endpoints
 
 os.umask(0o077)  # databases, journals and keys are for this user alone

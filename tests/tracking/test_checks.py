@@ -46,6 +46,7 @@ def test_the_tests_own_settings_raise_only_that_the_thread_is_off() -> None:
         ("JOURNAL_TOTAL_BYTES", "1G", "tracking.E009"),
         ("JOURNAL_UNLINK_DELAY", -1, "tracking.E010"),
         ("LOG_RETENTION_DAYS", -1, "tracking.E011"),
+        ("LOG_MAX_ROWS", -1, "tracking.E039"),
         ("LOG_QUERY_STRING", 1, "tracking.E012"),
         ("REDACTED_NAMES", "iban", "tracking.E013"),
         ("QUERY_TIME_BUDGET", 0, "tracking.E014"),
