@@ -49,7 +49,7 @@ def nodes(
             postgresql,
             "nodes",
             redis,
-            {"LIMIT_GRAPHQL_ANONYMOUS": f"{LIMIT}/d"},
+            settings={"LIMIT_GRAPHQL_ANONYMOUS": f"{LIMIT}/d"},
         )
         for number in (1, 2)
     )
