@@ -121,7 +121,7 @@ def _check_kept(proposal: Proposal) -> None:
     if is_pseudonym(network):
         raise UnfitError(
             "target",
-            f"{network} is a pseudonym: requests never come from it, and nobody can tell whose it"
+            f"{proposal.target.text} is a pseudonym: requests never come from it, and nobody can tell whose it"
             " is. Write the true address, or a network.",
         )
     around = truncated(network[0])
