@@ -1,7 +1,7 @@
 # The doors for people. `make help` lists them; PYTHON=… names another Python than python3.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check fuzz bench docs schema lock assets
+.PHONY: help run test faults check fuzz bench docs schema lock assets
 
 UV ?= uv
 python := .venv/bin/python
