@@ -13,10 +13,11 @@ from django.db.models import Q
 from tracking import conf, ipstorage
 from tracking.engine.address import IPNetwork, network_of
 from tracking.engine.limits import key_of_account, key_of_user
-from tracking.engine.pseudonym import is_pseudonym
+from tracking.engine.pseudonym import HASHED, PSEUDONYMS, is_pseudonym
 from tracking.engine.redaction import ERASED, without_addresses
 from tracking.engine.targets import target_of_network
 from tracking.fields import bounds
+from tracking.models import LoginAttempt, RequestLog, SuspiciousIP
 
 LONGEST_NAME = 255
 MOST_TRIED = 256  # addresses of a network whose pseudonyms are looked for
@@ -48,13 +49,26 @@ class DataSubject:
         """The network, and what the record may have in its place: pseudonyms, old ones too."""
         if self.network is None:
             return ()
-        return (self.network, *_pseudonyms(self.network))
+        return (self.network, *(_pseudonyms(self.network) if self._are_there_any else ()))
+
+    @cached_property
+    def _are_there_any(self) -> bool:
+        """Whether there are pseudonyms on record: to look for those of a network takes long."""
+        if conf.current().ip_storage == HASHED:
+            return True
+        named = bounds(PSEUDONYMS)
+        return (
+            RequestLog.objects.filter(address__range=named).exists()
+            or LoginAttempt.objects.filter(address__range=named).exists()
+            or SuspiciousIP.objects.filter(first__range=named).exists()
+        )
 
     @property
     def is_complete(self) -> bool:
         """Whether rows under a pseudonym are found; those of a wide network are not."""
         network = self.network
-        return network is None or network.num_addresses <= MOST_TRIED or _is_client(network)
+        is_narrow = network is None or network.num_addresses <= MOST_TRIED or _is_client(network)
+        return is_narrow or not self._are_there_any
 
     def at(self, column: str = "address") -> Q:
         """Return the condition on rows by their address; of a user, none fits."""
