@@ -13,11 +13,12 @@ from datetime import UTC, datetime
 from typing import Any, TypeAlias
 
 from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Q, QuerySet, TextField
 from django.db.models.functions import Cast
 
 from tracking import ipstorage
-from tracking.engine.address import IPAddress, holding, network_around, network_of
+from tracking.engine.address import IPAddress, IPNetwork, holding, network_around, network_of
 from tracking.engine.place import Place
 from tracking.fields import AddressField
 from tracking.models import AccessRule, LoginAttempt, RequestLog, SuspiciousIP
@@ -30,8 +31,9 @@ MOST_KINDS = 10  # of paths, agents and so on
 OTHER = "Other"
 
 _ADDRESS = AddressField()
-_NEIGHBOURS = """
-WITH RECURSIVE
+# How the neighbours are found: by walking the index from address to address, in either direction,
+# or, of a network as small as IPv4's, by asking for each.
+_WALKED = """RECURSIVE
 up(address, place) AS (
   SELECT (SELECT MIN(address) FROM tracking_requestlog WHERE address > %s AND address <= %s), 1
   UNION ALL
@@ -45,13 +47,16 @@ down(address, place) AS (
   SELECT (SELECT MAX(l.address) FROM tracking_requestlog l
     WHERE l.address < down.address AND l.address >= %s), place + 1
   FROM down WHERE down.address IS NOT NULL AND place < %s
-)
+),
+n(side, address) AS (SELECT 'up', address FROM up UNION ALL SELECT 'down', address FROM down)"""
+_LISTED = "n(side, address) AS (VALUES {})"
+_NEIGHBOURS = """
+WITH {found}
 SELECT side, {shown},
   (SELECT COUNT(*) FROM
     (SELECT 1 FROM tracking_requestlog l WHERE l.address = n.address LIMIT %s) counted),
   (SELECT MAX(l.at) FROM tracking_requestlog l WHERE l.address = n.address)
-FROM (SELECT 'up' AS side, address FROM up UNION ALL SELECT 'down', address FROM down) n
-WHERE n.address IS NOT NULL
+FROM n WHERE n.address IS NOT NULL
 """
 
 Tally: TypeAlias = tuple[
@@ -137,31 +142,43 @@ def activity(address: IPAddress) -> Activity:
 def neighbours(address: IPAddress) -> Neighbourhood:
     """Return the other addresses of the network around an address.
 
-    One statement walks the index from address to address, in either direction, and counts at most
-    MOST_COUNTED requests of each. Where not all of an address is kept, they are never complete.
+    One statement finds them, and counts at most MOST_COUNTED requests of each. Where not all of an
+    address is kept, they are never complete.
     """
     address = ipstorage.stored(address)
     network, connection = network_around(address), connections[RequestLog.objects.db]
-    here, first, last = (
-        _ADDRESS.get_db_prep_value(each, connection) for each in (address, network[0], network[-1])
-    )
+    found, parameters = _found(address, network, connection)
     shown = "host(n.address)" if connection.vendor == "postgresql" else "n.address"
-    most = MOST_NEIGHBOURS
     with connection.cursor() as cursor:
-        cursor.execute(
-            _NEIGHBOURS.format(shown=shown),
-            [here, last, last, most, here, first, first, most, MOST_COUNTED],
-        )
-        found = cursor.fetchall()
-    sides = Counter(side for side, *_ in found)
+        cursor.execute(_NEIGHBOURS.format(found=found, shown=shown), [*parameters, MOST_COUNTED])
+        rows = cursor.fetchall()
+    sides = Counter(side for side, *_ in rows)
     others = [
         Neighbour(_ADDRESS.from_db_value(text, None, connection) or "", requests, _moment(at))
-        for _, text, requests, at in found
+        for _, text, requests, at in rows
+        if requests
     ]
     others.sort(key=lambda each: (-each.requests, -each.last_seen.timestamp()))
     return Neighbourhood(
-        tuple(others), complete=ipstorage.is_full() and max(sides.values(), default=0) < most
+        tuple(others),
+        complete=ipstorage.is_full() and max(sides.values(), default=0) < MOST_NEIGHBOURS,
     )
+
+
+def _found(
+    address: IPAddress, network: IPNetwork, connection: BaseDatabaseWrapper
+) -> tuple[str, list[Any]]:
+    """Return the SQL that names the neighbours on either side, and its parameters."""
+
+    def prepared(each: IPAddress) -> Any:
+        return _ADDRESS.get_db_prep_value(each, connection)
+
+    if network.num_addresses <= MOST_NEIGHBOURS:
+        others = [prepared(each) for each in network if each != address]
+        return _LISTED.format(", ".join(["('', %s)"] * len(others))), others
+    here, first, last = prepared(address), prepared(network[0]), prepared(network[-1])
+    most = MOST_NEIGHBOURS
+    return _WALKED, [here, last, last, most, here, first, first, most]
 
 
 def rules_about(address: IPAddress, place: Place, now: datetime) -> QuerySet[AccessRule]:
