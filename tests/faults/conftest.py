@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 
@@ -16,12 +17,12 @@ from tests.postgresql import CannotStartError
 
 HEADER = """
 | fault | store, web workers | acknowledged | lost | twice | wrong answers after 1 s \
-| longest silence, s | longest answer, s | failed for want of the database | recovery, s \
+| longest silence, s | longest answer, s | p99, ms | failed for want of the database | recovery, s \
 | slowness |
-|---|---|---|---|---|---|---|---|---|---|---|"""
+|---|---|---|---|---|---|---|---|---|---|---|---|"""
 _table: list[str] = []
 
-Survive = Callable[[str, Deployment, Fault], Outcome]
+Survive = Callable[..., Outcome]
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -80,8 +81,8 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
 def survive() -> Survive:
     """Make a fault under load, put what it did into the table, and hold it to the promises."""
 
-    def survived(name: str, deployment: Deployment, fault: Fault) -> Outcome:
-        outcome = Trial(deployment).run(fault)
+    def survived(name: str, deployment: Deployment, fault: Fault, **load: Any) -> Outcome:
+        outcome = Trial(deployment).run(fault, **load)
         where = f"{deployment.store}, {deployment.workers}"
         _table.append(f"| {name} | {where} | {outcome.row()} |")
         assert outcome.acknowledged > 200, "there was hardly any load"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import statistics
 import subprocess
 import sys
 import time
@@ -61,7 +62,7 @@ class Load:
 
 
 @contextmanager
-def load(deployment: Deployment, kinds: str = KINDS, pause: float = PAUSE) -> Iterator[Load]:
+def load(deployment: Deployment, kinds: str, pause: float) -> Iterator[Load]:
     """Ask the deployment from another process as long as the block runs."""
     file = deployment.state / "answers"
     arguments = (str(deployment.port), kinds, str(pause), deployment.token, str(file))
@@ -102,6 +103,9 @@ class Outcome:
     longest: float
     recovery: float
     slowness: float
+    failures: int
+    p99: float
+    per_second: float
 
     def row(self) -> str:
         """Return this as the cells of a table."""
@@ -112,6 +116,7 @@ class Outcome:
             f"{len(self.late)}",
             f"{self.unanswered:.1f}",
             f"{self.longest:.2f}",
+            f"{self.p99 * 1000:.0f}",
             f"{self.needed_database}",
             f"{self.recovery:.1f}",
             f"{self.slowness:.1f}",
@@ -131,11 +136,11 @@ class Trial:
     slowness: float = 1.0
     first_row: int = 0
 
-    def run(self, fault: Fault) -> Outcome:
+    def run(self, fault: Fault, kinds: str = KINDS, pause: float = PAUSE) -> Outcome:
         """Make and mend a fault while clients ask, and tell what it did."""
         wait_until(self.deployment.works, "getting ready")
         self.first_row = self.deployment.newest_row()
-        with load(self.deployment) as running:
+        with load(self.deployment, kinds, pause) as running:
             time.sleep(WARM_UP / 2)
             self.slowness = slowness(WARM_UP / 2)
             self.made = time.monotonic()
@@ -152,22 +157,26 @@ class Trial:
     def outcome(self) -> Outcome:
         ids = Counter(each.request_id for each in self.answers if each.status)
         rows = self.rows_of(set(ids))
-        protected = [each for each in self.answers if each.kind in PROTECTED]
+        answered = [each for each in self.answers if each.status]
+        protected = [each for each in answered if each.kind in PROTECTED]
         return Outcome(
             acknowledged=len(ids),
             lost=sorted(ids.keys() - rows.keys()),
             doubled=sorted(number for number, count in rows.items() if count > 1),
             surplus=len(rows.keys() - ids.keys() - self.deployment.asked),
-            late=[each for each in protected if each.status and self.is_late_failure(each)],
+            late=[each for each in protected if self.is_late_failure(each)],
             let_in=sum(each.kind == "blocked" and each.status == 404 for each in protected),
             within_limit=sum(each.kind == "limited" and each.status == 200 for each in protected),
             needed_database=sum(
                 each.kind == "database" and not each.expected for each in self.answers
             ),
             unanswered=self.longest_silence(),
-            longest=max(each.got - each.sent for each in protected if each.status),
+            longest=max(each.got - each.sent for each in protected),
             recovery=self.recovery,
             slowness=self.slowness,
+            failures=sum(each.status >= 500 for each in self.answers),
+            p99=statistics.quantiles((each.got - each.sent for each in answered), n=100)[98],
+            per_second=len(answered) / (answered[-1].got - answered[0].sent),
         )
 
     def rows_of(self, acknowledged: set[str], seconds: float = 15.0) -> Counter[str]:
@@ -175,7 +184,7 @@ class Trial:
         end = time.monotonic() + seconds
         rows = self.deployment.rows(self.first_row)
         while time.monotonic() < end and not acknowledged <= rows.keys():
-            time.sleep(0.1)
+            time.sleep(0.5)
             rows = self.deployment.rows(self.first_row)
         time.sleep(0.5)  # a second row of one request would come with the next batches
         return self.deployment.rows(self.first_row)
