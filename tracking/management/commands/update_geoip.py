@@ -26,7 +26,7 @@ class Command(BaseCommand):
         "Fetch the databases that tell the country, city and network of an address: MaxMind's or"
         " IPinfo's with an account, DB-IP Lite without one, or any MMDB file (plain, gzip or"
         " tar.gz) from --url or --file. Running processes"
-        " read them within half a minute. Exit status: 0 = updated or current, 3 = no source"
+        " read them within three seconds. Exit status: 0 = updated or current, 3 = no source"
         " reachable, 1 = what came is not usable; the database in place stays in both cases."
     )
 
