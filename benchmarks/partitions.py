@@ -20,6 +20,7 @@ from collections.abc import Callable
 from importlib import import_module
 
 from benchmarks.environment import prepare
+from benchmarks.tables import goal, show
 
 arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
 arguments.add_argument("--database", default=os.environ.get("DATABASE_URL", ""))
@@ -105,11 +106,9 @@ def longest_waits(change: Callable[[], object]) -> tuple[float, dict[str, float]
     return took, waits
 
 
-def show(title: str, change: Callable[[], object]) -> float:
+def line(title: str, change: Callable[[], object]) -> tuple[str, float, float, float]:
     took, waits = longest_waits(change)
-    others = "  ".join(f"{name} {wait * 1000:6.0f} ms" for name, wait in waits.items())
-    print(f"{title:28}{took:8.1f} s   longest wait of others: {others}", flush=True)
-    return max(waits.values()) * 1000
+    return title, took, waits["recording"] * 1000, waits["reading"] * 1000
 
 
 def main() -> int:
@@ -117,14 +116,19 @@ def main() -> int:
         raise SystemExit("SQLite has no partitions: name a PostgreSQL with --database")
     migrate("unite")
     fill(chosen.rows)
-    show("nothing else", lambda: time.sleep(10))
-    worst = show(f"dividing {chosen.rows:,} rows", lambda: migrate("divide"))
+    lines = [
+        line("nothing else", lambda: time.sleep(10)),
+        line(f"{chosen.rows:,} rows become partitions", lambda: migrate("divide")),
+    ]
     retention.renew(timezone.now())
     record()
     [oldest, *_] = partitions.stretches()
     batches = retention.Batches(time.monotonic() + 600)
-    worst = max(worst, show("dropping them", lambda: retention._drop(oldest, batches)))
-    return int(worst > GOAL_MS)
+    lines.append(line("their partition is dropped", lambda: retention._drop(oldest, batches)))
+    columns = ("meanwhile", "s", "longest wait of who records, ms", "of who reads, ms")
+    show("partitions", columns, lines)
+    longest = max(wait for _, _, *waits in lines[1:] for wait in waits)
+    return int(not goal("the longest wait of others", longest, GOAL_MS, "ms"))
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 
 LONGEST_SECONDS = 60.0  # of one call; what is left is for the next one
 LOGIN_DAYS = 30  # at least: so long does a login speak for its address (guard.KNOWN_FOR)
-BATCH_ROWS, FEWEST_ROWS = 2000, 100  # of one transaction
+BATCH_ROWS, FEWEST_ROWS = 1000, 100  # of one transaction
 LONGEST_BATCH = 0.05  # seconds; after a longer transaction the next one is half as large
 PARTS = 10  # as many partitions hold what is kept, or so
 PATIENCE, PAUSE = timedelta(seconds=0.1), 0.5  # where others keep a partition from being dropped
