@@ -1,12 +1,12 @@
 """What blocking costs: one decision, the list behind it, and whole requests beside other packages.
 
-Decisions are measured on lists of three sizes (60 % IPv4 addresses, 20 % IPv4 networks, 20 % IPv6
+Decisions are measured on lists of four sizes (60 % IPv4 addresses, 20 % IPv4 networks, 20 % IPv6
 networks), half of the clients on the list. Whole requests run over 100,000 rules in one process, in
 interleaved rounds; the figures are CPU time of the thread that asks. The peers are left out where
-they are not installed:
+they are not installed (`make bench` does it):
 
-    pip install --target peers django-blocklist django-request djapi-guard
-    PYTHONPATH=peers python -m benchmarks.blocking [--rounds 15] [--requests 400]
+    pip install --target var/peers --requirement requirements-peers.txt
+    python -m benchmarks.blocking [--rounds 15] [--requests 400] [--largest 1000000]
 """
 
 from __future__ import annotations
@@ -20,11 +20,13 @@ import logging
 import math
 import random
 import statistics
+import sys
 import time
 import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from django.apps import apps
@@ -35,6 +37,7 @@ from django.utils import timezone
 
 from benchmarks.limits import FINISH, OFTEN, limits
 from benchmarks.recording import STARTPROJECT, compare, environ
+from benchmarks.tables import goal, show
 from tests import redis_server
 from tracking import policy
 from tracking.engine.address import IPAddress, IPNetwork
@@ -43,10 +46,18 @@ from tracking.engine.targets import target_of_network
 from tracking.engine.visit import Visit
 from tracking.models import AccessRule, Counter
 
+SIZES = (1000, 10_000, 100_000, 1_000_000)
 LISTED = 100_000
 NOW = datetime.now(UTC)
 DECISIONS = 20_000  # more clients than are remembered
+GOALS_US = {100_000: 3, 1_000_000: 5}
+DECISION = (
+    *("rules on the list", "a new client, CPU us: min", "median", "a client that came before: min"),
+    *("median", "put one and drop it, us", "made in s"),
+)
 PEERS = ("django_blocklist", "request")
+OURS = "record, rules, limit"
+IN_REDIS = f"{OURS} in Redis"
 LAST_BLOCKED = "203.0.113.9"
 
 
@@ -124,10 +135,7 @@ def change(rules: RuleSet, number: int = 1000) -> float:
 
 
 def compare_decisions(sizes: list[int], rounds: int) -> None:
-    print(
-        "| rules | build s | new client us: min | median | again us: min | median | put+drop us |"
-    )
-    print("|---|---|---|---|---|---|---|")
+    rows = []
     for size in sizes:
         listed = networks(size)
         asked = visits(listed, DECISIONS)
@@ -139,15 +147,16 @@ def compare_decisions(sizes: list[int], rounds: int) -> None:
         fresh = [decide(rules, asked) for _ in range(rounds)]
         again = [decide(rules, asked[:100] * 200) for _ in range(rounds)]
         changed = min(change(rules) for _ in range(rounds))
-        print(
-            f"| {size:,} | {built:.2f} | {min(fresh):.2f} | {statistics.median(fresh):.2f}"
-            f" | {min(again):.2f} | {statistics.median(again):.2f} | {changed:.1f} |"
-        )
+        middle = statistics.median(fresh), statistics.median(again)
+        rows.append((size, min(fresh), middle[0], min(again), middle[1], changed, built))
+        if size in GOALS_US:
+            goal(f"a decision on {size:,} rules", min(fresh), GOALS_US[size], "us")
+    show("decisions", DECISION, rows)
 
 
-def fill_database() -> None:
+def fill_database(size: int) -> None:
     """Write the list to the tables of all who keep one there."""
-    listed = [*networks(LISTED - 1), ipaddress.IPv4Network(LAST_BLOCKED)]
+    listed = [*networks(size - 1), ipaddress.IPv4Network(LAST_BLOCKED)]
     rows = []
     for each in listed:
         target = target_of_network(each)
@@ -166,7 +175,7 @@ def fill_database() -> None:
 
 
 def read_snapshot() -> None:
-    """Print what it takes to read all rules from the database, as a process does at its start."""
+    """Show what it takes to read all rules from the database, as a process does at its start."""
     before = time.thread_time()
     policy.refresh()
     seconds = time.thread_time() - before
@@ -177,9 +186,8 @@ def read_snapshot() -> None:
     mebibytes = tracemalloc.get_traced_memory()[0] / 2**20
     tracemalloc.stop()
     policy._next_look = math.inf  # as where a thread watches
-    print(
-        f"{len(policy.current()):,} rules read: {seconds:.2f} s of CPU, {mebibytes:.0f} MiB kept."
-    )
+    rows = [(len(policy.current()), seconds, mebibytes)]
+    show("snapshot", ("rules read from the database", "CPU s", "MiB kept"), rows)
 
 
 def from_new_client(number: int) -> dict[str, Any]:
@@ -199,14 +207,14 @@ def stacks(redis_url: str) -> dict[str, dict[str, Any]]:
     ours = {"MIDDLEWARE": FINISH, **limits(OFTEN)}
     found: dict[str, dict[str, Any]] = {
         "bare": {"MIDDLEWARE": STARTPROJECT},
-        "record, rules, limit": ours,
-        "record, rules, limit: new clients": ours,
+        OURS: ours,
+        f"{OURS}: new clients": ours,
         "refused by a rule": ours,
         "ORM exists()": {"MIDDLEWARE": [f"{__name__}.ExistsMiddleware", *STARTPROJECT]},
         "ORM exists(), refused": {"MIDDLEWARE": [f"{__name__}.ExistsMiddleware", *STARTPROJECT]},
     }
     if redis_url:
-        found["record, rules, limit in Redis"] = {"MIDDLEWARE": FINISH, **limits(OFTEN, redis_url)}
+        found[IN_REDIS] = {"MIDDLEWARE": FINISH, **limits(OFTEN, redis_url)}
     if "django_blocklist" in settings.INSTALLED_APPS:
         peer = ["django_blocklist.middleware.BlocklistMiddleware", *STARTPROJECT]
         found["django-blocklist"] = found["django-blocklist, refused"] = {"MIDDLEWARE": peer}
@@ -237,7 +245,11 @@ def asking(name: str) -> Callable[[int], dict[str, Any]]:
 
 
 def install_peers() -> None:
-    """Add what is there of the peers' applications, and make their tables."""
+    """Add what is there of the peers' applications, and make their tables.
+
+    What they share with us, Django say, stays ours: their folder comes last.
+    """
+    sys.path.append(str(Path(__file__).parents[1] / "var" / "peers"))
     there = [name for name in PEERS if importlib.util.find_spec(name)]
     if missing := set(PEERS) - set(there):
         print(f"Without {', '.join(sorted(missing))}: not installed.")
@@ -248,17 +260,25 @@ def install_peers() -> None:
     logging.disable(logging.ERROR)  # a peer tells of every refusal; writing that is not measured
 
 
+def judge(least: dict[str, float]) -> None:
+    bare = least["bare"]
+    goal("all protections add to a request", least[OURS] - bare, 80, "us")
+    if IN_REDIS in least:
+        goal("all protections add, limits in Redis", least[IN_REDIS] - bare, 250, "us")
+    goal("a refused request, of a bare one", least["refused by a rule"] / bare, 0.8)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--requests", type=int, default=400)
     parser.add_argument("--largest", type=int, default=1_000_000)
     options = parser.parse_args()
-    sizes = sorted({1000, LISTED, options.largest})
+    sizes = [size for size in SIZES if size <= options.largest]
     compare_decisions(sizes, options.rounds)
     gc.collect()
     install_peers()
-    fill_database()
+    fill_database(min(LISTED, options.largest))
     read_snapshot()
     with ExitStack() as stack:
         redis_url = ""
@@ -267,7 +287,8 @@ def main() -> None:
         except redis_server.CannotStartError as error:
             print(f"Without Redis: {error}")
         chosen = stacks(redis_url)
-        compare(chosen, options.rounds, options.requests, {name: asking(name) for name in chosen})
+        asks = {name: asking(name) for name in chosen}
+        judge(compare(chosen, options.rounds, options.requests, asks))
 
 
 if __name__ == "__main__":

@@ -4,21 +4,24 @@ The rows are made by SQL, evenly over the time, in a database of its own (SQLite
 of --database). Each figure is the wall time of one whole run whose new rows are those of the last
 hour, or of the last minute; the least of the rounds.
 
-    python -m benchmarks.detection [--database postgres://...] [--rounds 5]
+    python -m benchmarks.detection [--database postgres://...] [--rounds 5] [--rows 5000000]
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import time
 from datetime import timedelta
 
 from benchmarks.environment import prepare
+from benchmarks.tables import goal, show
 
 arguments = argparse.ArgumentParser()
-arguments.add_argument("--database", default="")
+arguments.add_argument("--database", default=os.environ.get("DATABASE_URL", ""))
 arguments.add_argument("--rounds", type=int, default=5)
+arguments.add_argument("--rows", type=int, default=5_000_000, help="of the longest log")
 chosen = arguments.parse_args()
 folder = prepare(DATABASE_URL=chosen.database)
 
@@ -30,8 +33,12 @@ from tracking import detection
 from tracking.models import Counter, DetectionRun, RequestLog, SuspiciousIP
 
 GOAL_MS = 500
-SHAPES = ((1_000_000, 24), (5_000_000, 24), (5_000_000, 120))  # rows, hours
+SHAPES = ((chosen.rows // 5, 24), (chosen.rows, 24), (chosen.rows, 120))  # rows, hours
 BATCH = 500_000
+RUN = (
+    *("database", "rows", "over hours", "in the last hour", "run over the hour, ms wall"),
+    "run over the last minute",
+)
 
 # From 20,000 addresses; 1 in 50 is missing, 1 in 1,000 has a tag that no detector minds alone.
 COLUMNS = """(at, address, counting_key, method, host, path, normal_path, query, status,
@@ -85,17 +92,15 @@ def least(since: timedelta) -> float:
 
 
 def main() -> int:
-    print(f"{connection.vendor}, goal {GOAL_MS} ms\n")
-    print("| rows | hours | in the last hour | run over the hour | run over the last minute |")
-    print("|---|---|---|---|---|")
-    missed = False
+    runs = []
     for rows, hours in SHAPES:
         fill(rows, hours)
         hour, minute = least(timedelta(hours=1)), least(timedelta(minutes=1))
-        missed |= hour > GOAL_MS
-        print(f"| {rows:,} | {hours} | {rows // hours:,} | {hour:.0f} ms | {minute:.0f} ms |")
+        runs.append((connection.vendor, rows, hours, rows // hours, hour, minute))
         assert not SuspiciousIP.objects.exists(), "nobody here is suspicious"
-    return int(missed)
+    show("runs", RUN, runs)
+    longest = max(run[4] for run in runs)
+    return int(not goal(f"a run over an hour, {connection.vendor}", longest, GOAL_MS, "ms"))
 
 
 if __name__ == "__main__":

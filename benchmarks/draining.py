@@ -22,6 +22,7 @@ from mmdb_writer import MMDBWriter
 from netaddr import IPSet
 
 from benchmarks.environment import prepare
+from benchmarks.tables import goal, show
 
 FOLDER = prepare(DATABASE_URL=os.environ.get("DATABASE_URL", ""))
 
@@ -34,6 +35,7 @@ from tracking.ingest import Ingest
 from tracking.models import RequestLog
 
 CLIENTS = 5000
+GOAL = 15_000  # rows a second
 AGENT = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
 
 
@@ -102,17 +104,18 @@ def main() -> None:
     make_places(FOLDER / "geoip" / "city.mmdb")
     addresses = clients()
     assert geo.locate(parse_address(addresses[0])).country == "KE"
-    rate = drained(options.records, addresses)
-    print(f"{connection.vendor}: {rate:,.0f} journal records/s drained ({options.records:,} rows)")
+    drained_rate = drained(options.records, addresses)
     base = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     rate, lines = ingested(options.log_mb, addresses)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    print(
-        f"{connection.vendor}: {rate:,.0f} log lines/s ingested ({lines:,} lines,"
-        f" {options.log_mb} MB); peak memory {peak / 1024:.0f} MiB, {base / 1024:.0f} before"
-    )
+    rows: list[tuple[str | int | float, ...]] = [
+        (connection.vendor, "from the journal", options.records, drained_rate, base / 1024),
+        (connection.vendor, "from an access log", lines, rate, peak / 1024),
+    ]
+    show("rates", ("database", "what", "rows", "rows/s", "memory at most, MiB"), rows)
     indexes = len(RequestLog._meta.indexes) + 1
     print(f"{RequestLog.objects.count():,} rows in a table with {indexes} indexes")
+    goal(f"rows drained in a second, {connection.vendor}", drained_rate, GOAL, at_least=True)
 
 
 if __name__ == "__main__":

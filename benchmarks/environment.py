@@ -11,6 +11,16 @@ from pathlib import Path
 import django
 from django.core.management import call_command
 
+STARTPROJECT = [
+    "django.middleware.security.SecurityMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+
 
 def prepare(**environment: str) -> Path:
     """Set Django up over a temporary folder, which goes with the process, and create the tables."""

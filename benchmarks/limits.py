@@ -3,7 +3,7 @@
 Everything runs in one process, in interleaved rounds; the figures are CPU time of the thread that
 asks. Where there is no Redis program the lines on Redis are left out.
 
-    python -m benchmarks.limits [--rounds 15] [--uses 2000] [--requests 400]
+    python -m benchmarks.limits [--rounds 15] [--uses 2000] [--requests 400] [--addresses 1000000]
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from django.test import override_settings
 from django_ratelimit.core import is_ratelimited
 
 from benchmarks.recording import RECORD, STARTPROJECT, compare, environ
+from benchmarks.tables import show
 from tests import redis_server
 from tracking import guard
 from tracking.counters import MemoryCounters
@@ -79,7 +80,7 @@ def spent_on(use: Callable[[WSGIRequest], None], times: int) -> float:
 
 
 def compare_uses(redis: redis_server.Server | None, rounds: int, times: int) -> None:
-    """Print what one use of a limit costs, and how many trips to Redis it takes."""
+    """Show what one use of a limit costs, and how many trips to Redis it takes."""
     candidates = uses(redis.url if redis else "")
     figures: dict[str, list[float]] = {name: [] for name in candidates}
     trips = dict.fromkeys(candidates, 0.0)
@@ -91,13 +92,14 @@ def compare_uses(redis: redis_server.Server | None, rounds: int, times: int) -> 
                 before = sent(redis, use)
                 figures[name].append(spent_on(use, times))
                 trips[name] = (sent(redis, use) - before) / times
-    print("| one use of a limit | CPU us: min | median | max | trips to Redis |")
-    print("|---|---|---|---|---|")
-    for name, values in figures.items():
-        print(
-            f"| {name} | {min(values):.1f} | {statistics.median(values):.1f} | {max(values):.1f}"
-            f" | {trips[name]:.2f} |"
-        )
+    show(
+        "uses",
+        ("one use of a limit", "CPU us: min", "median", "max", "trips to Redis"),
+        [
+            (name, min(values), statistics.median(values), max(values), trips[name])
+            for name, values in figures.items()
+        ],
+    )
 
 
 def sent(redis: redis_server.Server | None, use: Callable[[WSGIRequest], None]) -> int:
@@ -122,10 +124,8 @@ def stacks(redis_url: str) -> dict[str, dict[str, Any]]:
     return found
 
 
-def rotate_addresses(addresses: int = 1_000_000, part: int = 100_000) -> None:
-    """Print what ever new addresses come to in memory: counters, bytes, and time for each use."""
-    print("| addresses seen | counters | MiB | CPU us per use |")
-    print("|---|---|---|---|")
+def rotate_addresses(addresses: int, part: int) -> None:
+    """Show what ever new addresses come to in memory: counters, bytes, and time for each use."""
     memory = MemoryCounters()
     tracemalloc.start()
     taken = []
@@ -134,8 +134,11 @@ def rotate_addresses(addresses: int = 1_000_000, part: int = 100_000) -> None:
         taken.append((first + part, len(memory), tracemalloc.get_traced_memory()[0] / 2**20))
     tracemalloc.stop()
     memory = MemoryCounters()  # tracing makes each use slower: the time is taken without
-    for seen, counters, mebibytes in taken:
-        print(f"| {seen} | {counters} | {mebibytes:.1f} | {fill(memory, seen, part):.2f} |")
+    show(
+        "addresses",
+        ("addresses seen", "counters", "MiB", "CPU us per use"),
+        [(*figures, fill(memory, figures[0], part)) for figures in taken],
+    )
 
 
 def fill(memory: MemoryCounters, first: int, number: int) -> float:
@@ -152,6 +155,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--uses", type=int, default=2000)
     parser.add_argument("--requests", type=int, default=400)
+    parser.add_argument("--addresses", type=int, default=1_000_000)
     options = parser.parse_args()
     with ExitStack() as stack:
         redis = None
@@ -162,10 +166,8 @@ def main() -> None:
         else:
             redis = stack.enter_context(redis_server.running())
         compare_uses(redis, options.rounds, options.uses)
-        print()
         compare(stacks(redis.url if redis else ""), options.rounds, options.requests)
-    print()
-    rotate_addresses()
+    rotate_addresses(options.addresses, options.addresses // 10)
 
 
 if __name__ == "__main__":

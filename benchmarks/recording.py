@@ -16,7 +16,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from benchmarks.environment import prepare
+from benchmarks.environment import STARTPROJECT, prepare
+from benchmarks.tables import show
 
 prepare()
 
@@ -27,16 +28,6 @@ from django.urls import path
 from django.utils import timezone
 
 from tracking.models import RequestLog
-
-STARTPROJECT = [
-    "django.middleware.security.SecurityMiddleware",
-    "django.contrib.sessions.middleware.SessionMiddleware",
-    "django.middleware.common.CommonMiddleware",
-    "django.middleware.csrf.CsrfViewMiddleware",
-    "django.contrib.auth.middleware.AuthenticationMiddleware",
-    "django.contrib.messages.middleware.MessageMiddleware",
-    "django.middleware.clickjacking.XFrameOptionsMiddleware",
-]
 
 
 class InsertMiddleware:
@@ -105,15 +96,18 @@ def spent(
     return (time.thread_time() - before) / requests * 1e6
 
 
+REQUESTS = ("request", "CPU us: min", "median", "max", "added (min)", "added (median)", "ratio")
+
+
 def compare(
     stacks: dict[str, dict[str, Any]],
     rounds: int,
     requests: int,
     asks: dict[str, Callable[[int], dict[str, Any]]] | None = None,
-) -> None:
-    """Print what a request costs under each stack; the first of them is what others add to.
+) -> dict[str, float]:
+    """Show what a request costs under each stack; the first of them is what others add to.
 
-    `asks` names the stacks that are asked something of their own.
+    `asks` names the stacks that are asked something of their own. Returns the least microseconds.
     """
     asks = asks or {}
     figures: dict[str, list[float]] = {name: [] for name in stacks}
@@ -129,18 +123,15 @@ def compare(
             with override_settings(ROOT_URLCONF="benchmarks.recording", **stacks[name]):
                 ask = asks.get(name, environ)
                 figures[name].append(spent(handlers[name], requests, number * 1000, ask))
-    print(
-        "| stack | CPU us per request: min | median | max | added (min) | added (median) | ratio |"
-    )
-    print("|---|---|---|---|---|---|---|")
-    first = next(iter(figures.values()))
+    first, rows = next(iter(figures.values())), []
     for name, values in figures.items():
         paired = [value - base for value, base in zip(values, first, strict=True)]
-        print(
-            f"| {name} | {min(values):.0f} | {statistics.median(values):.0f} | {max(values):.0f}"
-            f" | {min(values) - min(first):.0f} | {statistics.median(paired):.0f}"
-            f" | {statistics.median(values) / statistics.median(first):.2f} |"
-        )
+        middle = statistics.median(values)
+        added = min(values) - min(first), statistics.median(paired)
+        ratio = middle / statistics.median(first)
+        rows.append((name, min(values), middle, max(values), *added, ratio))
+    show("requests", REQUESTS, rows)
+    return {name: min(values) for name, values in figures.items()}
 
 
 def main() -> None:

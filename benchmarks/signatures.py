@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import unquote
 
+from benchmarks.tables import show
 from tracking.engine import signatures
 from tracking.engine.accesslog import parse_line
 from tracking.engine.families import SEVERE
@@ -165,8 +166,9 @@ def cost_of_rows(rows: list[Record]) -> list[float]:
 
 def main(folder: Path | None) -> None:
     worst = sorted((min(spent(partial(tags_of, query), 5)), name) for name, query in hostile())
-    print(f"hostile queries of {LONG} characters, {len(worst)} kinds: median", end=" ")
-    print(f"{worst[len(worst) // 2][0]:.0f} us, worst {worst[-1][0]:.0f} us ({worst[-1][1]!r})")
+    [(longest, _), (middle, _)] = worst[-1], worst[len(worst) // 2]
+    rows = [(f"{len(worst)} kinds of {LONG:,} characters", middle, longest)]
+    show("hostile", ("hostile queries", "CPU us each: median", "worst"), rows)
     if folder is None:
         return
     rows = records(folder)
