@@ -49,7 +49,7 @@ fuzz: ## Try 50,000 hostile inputs on every parser and on the schema (some minut
 
 bench: ## Measure: every benchmark, as benchmarks/README.md explains (some minutes)
 	@$(bootstrap) requirements.txt requirements-dev.txt
-	@for name in recording limits blocking draining graphql_base graphql_pages dossier overview; do \
+	@for name in recording limits blocking draining graphql_base graphql_pages dossier overview statistics_cache; do \
 		echo "== $$name"; $(python) -m benchmarks.$$name || exit 1; done
 
 docs: ## Build the documentation as a site, in var/site
@@ -63,7 +63,7 @@ schema: ## Write schema.graphql from the code
 lock: ## Compile requirements*.txt from pyproject.toml (needs uv)
 	$(lock) --extra service --extra metrics pyproject.toml --output-file requirements.txt
 	$(lock) --group dev --constraints requirements.txt --output-file requirements-dev.txt
-	$(lock) --group docs --constraints requirements-dev.txt --output-file requirements-docs.txt
+	$(lock) --group docs --constraints requirements.txt --constraints requirements-dev.txt --output-file requirements-docs.txt
 	$(lock) --group node --output-file requirements-node.txt
 
 assets: ## Fetch what the GraphiQL page and the charts load
