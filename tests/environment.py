@@ -25,7 +25,7 @@ STORE = os.environ.get("TEST_STORE", "sqlite")
 STRICT = os.environ.get("CI") == "true"
 # How the reason of a skip begins that no set-up of this machine could take away.
 ELSEWHERE = (
-    *("SQLite's", "PostgreSQL's", "the labelled logs", "MaxMind's test databases"),
+    *("SQLite's", "PostgreSQL's", "the labelled logs", "MaxMind's test databases", "Docker's"),
     "a measurement",
 )
 DATABASE_FIXTURES = {"db", "transactional_db", "live_server"}
