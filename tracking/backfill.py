@@ -67,6 +67,7 @@ class Backfill:
         first, last = (keys["first"] or 1) - 1, keys["last"] or 0
         done = max(position.offset, first)
         while done < last:
+            done = max(done, _next_key(done) - 1)  # the gap between two partitions is wide
             upto = min(done + WINDOW_KEYS, last)
             self._look_through(done, upto)
             ReadPosition.objects.filter(pk=position.pk).update(offset=upto, updated_at=Now())
@@ -96,6 +97,11 @@ class Backfill:
                 self.report.nowhere += 1
             else:
                 self.report.unknown += 1
+
+
+def _next_key(after: int) -> int:
+    rows = RequestLog.objects.filter(pk__gt=after).order_by("pk")
+    return rows.values_list("pk", flat=True).first() or after + 1
 
 
 def _update(key: int, place: Place) -> Update:

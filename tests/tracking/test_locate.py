@@ -166,3 +166,13 @@ def test_since_takes_how_long_ago(places: None, capsys: pytest.CaptureFixture[st
     RequestLog.objects.filter(address=LONDON).update(at=datetime.now(UTC) - timedelta(hours=1))
     RequestLog.objects.exclude(address=LONDON).update(at=datetime.now(UTC) - timedelta(days=9))
     assert told(capsys, "--since", "7d").startswith("1 rows without a place: 1 have one now")
+
+
+def test_a_wide_gap_between_numbers_is_passed_over(
+    record: None, django_assert_max_num_queries: Any
+) -> None:
+    newest = RequestLog.objects.order_by("-pk").values_list("pk", flat=True)[0]
+    RequestLog.objects.filter(pk=newest).update(id=newest + 9_000_000)
+    with django_assert_max_num_queries(40):
+        call_command("locate")
+    assert located() == PLACED
