@@ -58,10 +58,11 @@ class Partition:
 
 def stretches() -> list[Stretch]:
     """Return where rows are, the oldest first. Looks at the ends of each stretch only."""
-    if connection.vendor != "postgresql":
-        return _ends("", 0, None)
+    known = _partitions()
+    if not known:
+        return _ends("", None, None)
     found, lower = [], None
-    for partition in _partitions():
+    for partition in known:
         found += _ends(partition.table, lower, partition.upper)
         lower = partition.upper
     return found
@@ -72,10 +73,12 @@ def make_ahead() -> None:
 
     Raises DatabaseError when that cannot be: the role may not make tables, or has to wait.
     """
-    if connection.vendor != "postgresql":
+    known = _partitions()
+    if not known:
         return
     with transaction.atomic(), connection.cursor() as cursor:
-        if _is_ahead(_partitions(), number := _next_number(cursor)):
+        number = _next_number(cursor)
+        if _is_ahead(known, number):
             return
         _lock(cursor)
         known = _partitions()
@@ -90,14 +93,13 @@ def renew(longest: timedelta | None, most_rows: int, now: datetime) -> None:
     It holds enough when it is `longest` old and not all too small, or has `most_rows`. Then no row
     comes into it any more, and it can be dropped as soon as it is old. Raises DatabaseError.
     """
-    if connection.vendor != "postgresql":
+    if not _partitions():
         return
     make_ahead()
-    known = stretches()
-    if known:
-        is_old = longest is not None and now - known[-1].begun >= longest
-        if known[-1].most_rows >= (min(FEW, most_rows) if is_old else most_rows):
-            _end(known[-1])
+    for present in stretches()[-1:]:
+        is_old = longest is not None and now - present.begun >= longest
+        if present.most_rows >= (min(FEW, most_rows) if is_old else most_rows):
+            _end(present)
     _drop_empty()
     _analyze(now)
 
@@ -126,6 +128,9 @@ def _ends(table: str, lower: int | None, upper: int | None) -> list[Stretch]:
 
 
 def _partitions() -> list[Partition]:
+    """Return the partitions in the order of their numbers; none on SQLite, and before migrating."""
+    if connection.vendor != "postgresql":
+        return []
     with connection.cursor() as cursor:
         cursor.execute(_BOUNDS, [_TABLE])
         return [Partition(*row) for row in cursor.fetchall()]

@@ -19,7 +19,7 @@ from pytest_django import Settings
 from tests.tracking.records import numbered
 from tests.tracking.test_commands import row
 from tests.tracking.test_rollups import as_said
-from tracking import drainer, journal, partitions, recorder, retention, rollups
+from tracking import drainer, journal, partitions, recorder, retention, rollups, tasks
 from tracking.breakdown import Breakdown
 from tracking.models import Counter, RequestLog
 from tracking.statistics import Interval
@@ -162,7 +162,7 @@ def test_old_partitions_go_whole_and_counts_by_the_hour_stay_right() -> None:
     rollups.renew()
     assert parts() == [[45, 40], [39, 37, 36], [34, 33, 31], [28, 25], [1]]
     with forbidden("DELETE FROM"):
-        assert retention.forget(timezone.now()) == 8
+        tasks.forget_old_requests.call_local()
     assert parts() == [[28, 25], [1]]
     said, found = counted()
     assert said == found
@@ -208,6 +208,7 @@ def test_a_role_that_may_not_make_partitions_loses_no_record(
         refused.setattr(partitions, "_make", Mock(side_effect=ProgrammingError("permission")))
         with pytest.raises(DatabaseError):
             drainer.drain()
+        tasks.forget_old_requests.call_local()  # says so in the log, and does what it can
     assert drainer.drain() == 1
 
 
@@ -223,6 +224,9 @@ def test_the_migration_keeps_rows_numbers_indexes_and_rights_both_ways_and_goes_
         migrate("unite")
         assert shape() == before
         assert list(RequestLog.objects.order_by("pk").values()) == rows
+        retention.renew(timezone.now())  # of use to nobody before the migration, but no error
+        assert retention.forget(timezone.now()) == 2
+        rows = rows[2:]
         module = import_module("tracking.migrations.0010_partitions")
         with monkeypatch.context() as killed:
             killed.setattr(module, "_wrap", Mock(side_effect=KeyboardInterrupt))
@@ -232,7 +236,7 @@ def test_the_migration_keeps_rows_numbers_indexes_and_rights_both_ways_and_goes_
         migrate("divide")
         migrate("divide")
         assert shape() == before
-        assert [len(part) for part in parts()] == [6]
+        assert [len(part) for part in parts()] == [4]
         row(0)
         numbers = RequestLog.objects.order_by("-pk").values_list("pk", flat=True)
         assert numbers[0] == numbers[1] + 1
