@@ -47,10 +47,14 @@ fuzz: ## Try 50,000 hostile inputs on every parser and on the schema (some minut
 	@$(bootstrap) requirements.txt requirements-dev.txt
 	FUZZ=true $(pytest) tests/fuzz
 
-bench: ## Measure: every benchmark, as benchmarks/README.md explains (some minutes)
-	@$(bootstrap) requirements.txt requirements-dev.txt
-	@for name in recording limits blocking draining graphql_base graphql_pages dossier overview statistics_cache; do \
-		echo "== $$name"; $(python) -m benchmarks.$$name || exit 1; done
+bench: ## Measure everything and write docs/results.md (20 minutes; QUICK=1: small, into var/bench)
+	@$(bootstrap) requirements.txt requirements-dev.txt requirements-bench.txt
+	@cmp --quiet requirements-peers.txt var/peers/installed || { \
+		echo "Installing requirements-peers.txt aside"; \
+		$(python) -m pip --disable-pip-version-check --quiet install --upgrade --target var/peers \
+			--require-hashes --requirement requirements-peers.txt \
+		&& cp requirements-peers.txt var/peers/installed; }
+	@$(python) -m benchmarks $(if $(QUICK),--quick)
 
 docs: ## Build the documentation as a site, in var/site
 	@$(bootstrap) requirements.txt requirements-docs.txt
@@ -64,6 +68,8 @@ lock: ## Compile requirements*.txt from pyproject.toml (needs uv)
 	$(lock) --extra service --extra metrics pyproject.toml --output-file requirements.txt
 	$(lock) --group dev --constraints requirements.txt --output-file requirements-dev.txt
 	$(lock) --group docs --constraints requirements.txt --constraints requirements-dev.txt --output-file requirements-docs.txt
+	$(lock) --group bench --constraints requirements-dev.txt --output-file requirements-bench.txt
+	$(lock) --group peers --constraints requirements-dev.txt --output-file requirements-peers.txt
 	$(lock) --group node --output-file requirements-node.txt
 
 assets: ## Fetch what the GraphiQL page and the charts load

@@ -55,9 +55,11 @@ DECISION = (
     *("rules on the list", "a new client, CPU us: min", "median", "a client that came before: min"),
     *("median", "put one and drop it, us", "made in s"),
 )
+BARE = "bare Django"
 PEERS = ("django_blocklist", "request")
-OURS = "record, rules, limit"
-IN_REDIS = f"{OURS} in Redis"
+OURS = "this service"
+REFUSED = f"{OURS}, refused"
+IN_REDIS = f"{OURS}, limit in Redis"
 LAST_BLOCKED = "203.0.113.9"
 
 
@@ -206,10 +208,10 @@ def from_blocked_client(number: int) -> dict[str, Any]:
 def stacks(redis_url: str) -> dict[str, dict[str, Any]]:
     ours = {"MIDDLEWARE": FINISH, **limits(OFTEN)}
     found: dict[str, dict[str, Any]] = {
-        "bare": {"MIDDLEWARE": STARTPROJECT},
+        BARE: {"MIDDLEWARE": STARTPROJECT},
         OURS: ours,
-        f"{OURS}: new clients": ours,
-        "refused by a rule": ours,
+        f"{OURS}, new clients": ours,
+        REFUSED: ours,
         "ORM exists()": {"MIDDLEWARE": [f"{__name__}.ExistsMiddleware", *STARTPROJECT]},
         "ORM exists(), refused": {"MIDDLEWARE": [f"{__name__}.ExistsMiddleware", *STARTPROJECT]},
     }
@@ -233,13 +235,19 @@ def guard_stacks() -> dict[str, dict[str, Any]]:
     admits = config(**plain)
     refuses = config(**plain, blacklist=[LAST_BLOCKED])
     return {
-        "djapi-guard, no detection, no list": {"MIDDLEWARE": peer, "GUARD_SECURITY_CONFIG": admits},
-        "djapi-guard, list of one, refused": {"MIDDLEWARE": peer, "GUARD_SECURITY_CONFIG": refuses},
+        "djapi-guard, detection off, empty list": {
+            "MIDDLEWARE": peer,
+            "GUARD_SECURITY_CONFIG": admits,
+        },
+        "djapi-guard, detection off, list of one, refused": {
+            "MIDDLEWARE": peer,
+            "GUARD_SECURITY_CONFIG": refuses,
+        },
     }
 
 
 def asking(name: str) -> Callable[[int], dict[str, Any]]:
-    if name.endswith(("refused", "refused by a rule")):
+    if name.endswith("refused"):
         return from_blocked_client
     return from_new_client if name.endswith("new clients") else from_known_client
 
@@ -261,11 +269,11 @@ def install_peers() -> None:
 
 
 def judge(least: dict[str, float]) -> None:
-    bare = least["bare"]
+    bare = least[BARE]
     goal("all protections add to a request", least[OURS] - bare, 80, "us")
     if IN_REDIS in least:
         goal("all protections add, limits in Redis", least[IN_REDIS] - bare, 250, "us")
-    goal("a refused request, of a bare one", least["refused by a rule"] / bare, 0.8)
+    goal("a refused request, of a bare one", least[REFUSED] / bare, 0.8)
 
 
 def main() -> None:

@@ -24,7 +24,7 @@ SCHEMA = build_schema((ROOT / "schema.graphql").read_text())
 # Variables of tools beside the service, and of the shell in examples.
 FOREIGN_VARIABLES = {
     "DJANGO_SETTINGS_MODULE", "FUZZ", "GUNICORN_CMD_ARGS", "LISTEN_FDS", "MEASURE", "NAME",
-    "PASSWORD", "POSTGRES_PASSWORD", "PROMETHEUS_MULTIPROC_DIR", "PYTHON", "PYTHONPATH",
+    "PASSWORD", "POSTGRES_PASSWORD", "PROMETHEUS_MULTIPROC_DIR", "PYTHON", "PYTHONPATH", "QUICK",
     "SERVER_NAME", "TEST_STORE", "TOKEN",
 }  # fmt: skip
 
