@@ -25,13 +25,17 @@ BLOCKED = "192.0.2.66"  # an address that the deployment has blocked
 LIMITED = "10.255.255.77"  # one that asks far more often than its limit allows
 
 TYPENAME = b'{"query":"{__typename}"}'
-WHO = b'{"query":"{me{username}}"}'
+BODIES = {
+    "database": b'{"query":"{me{username}}"}',
+    "statistics": b'{"query":"{requestStats{count}}"}',  # kept in Redis for 10 s
+}
 EXPECTED: dict[str, Callable[[int, bytes], bool]] = {
     "page": lambda status, body: status == 404,
     "blocked": lambda status, body: status == 403,
     "graphql": lambda status, body: status == 200 and b'"__typename": "Query"' in spaced(body),
     "limited": lambda status, body: status in {200, 429},
     "database": lambda status, body: status == 200 and b'"username": "admin"' in spaced(body),
+    "statistics": lambda status, body: status == 200 and b'"count"' in body,
 }
 
 
@@ -50,9 +54,9 @@ def request(kind: str, number: int, token: str) -> bytes:
     head = [f"Host: 127.0.0.1\r\nX-Forwarded-For: {address}\r\n"]
     if kind in {"page", "blocked"}:
         return f"GET /nowhere/{number} HTTP/1.1\r\n{head[0]}\r\n".encode()
-    body = WHO if kind == "database" else TYPENAME
+    body = BODIES.get(kind, TYPENAME)
     head.append(f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n")
-    if kind == "database":
+    if kind in BODIES:
         head.append(f"Authorization: Bearer {token}\r\n")
     return f"POST /graphql/ HTTP/1.1\r\n{''.join(head)}\r\n".encode() + body
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from tests.acceptance.deployment import ROOT
 from tests.faults.deployment import Deployment, wait_until
 
-KINDS = "page=6,blocked=2,graphql=3,limited=1,database=2"
+KINDS = "page=6,blocked=2,graphql=3,limited=1,database=2,statistics=1"
 PROTECTED = {"page", "blocked", "graphql", "limited"}  # what needs no database to be answered
 PAUSE = 0.02  # seconds; the machine must have time for what is tested
 WARM_UP, AFTERMATH = 2.0, 2.0  # seconds of load before a fault, and after it is over
@@ -168,7 +168,7 @@ class Trial:
             let_in=sum(each.kind == "blocked" and each.status == 404 for each in protected),
             within_limit=sum(each.kind == "limited" and each.status == 200 for each in protected),
             needed_database=sum(
-                each.kind == "database" and not each.expected for each in self.answers
+                each.kind not in PROTECTED and not each.expected for each in self.answers
             ),
             unanswered=self.longest_silence(),
             longest=max(each.got - each.sent for each in protected),

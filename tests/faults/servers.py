@@ -19,7 +19,7 @@ import psycopg
 
 from tests.postgresql import CannotStartError, unprivileged_account, wait_for
 
-MOST_CONNECTIONS = 60
+MOST_CONNECTIONS = 120
 OWNER = "service"  # no superuser, for whom PostgreSQL keeps connections apart
 
 

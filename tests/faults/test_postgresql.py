@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 
 import psycopg
@@ -35,11 +35,14 @@ class Crowd:
 
     def come(self, deployment: Deployment) -> None:
         server = server_of(deployment)
-        end = time.monotonic() + 2
+        end = time.monotonic() + 10
         end_connections(deployment)
-        while time.monotonic() < end:
-            with suppress(psycopg.OperationalError):
+        refused = 0
+        while refused < 10 and time.monotonic() < end:
+            try:
                 self.connections.enter_context(server.connect(deployment.database, "service"))
+            except psycopg.OperationalError:
+                refused += 1
 
     def leave(self, deployment: Deployment) -> None:
         self.connections.close()
