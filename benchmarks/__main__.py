@@ -137,6 +137,19 @@ def known(file: Path, machine: dict[str, str]) -> dict[str, Any]:
     return dict(data["runs"]) if data.get("machine") == machine else {}
 
 
+def write(folder: Path, machine: dict[str, str], runs: dict[str, Any]) -> None:
+    """Write figures, plots and page, and tell what is missed."""
+    order = [run.name for run in RUNS]
+    data = {"machine": machine, "runs": {name: runs[name] for name in order if name in runs}}
+    text = json.dumps(data, indent=1, ensure_ascii=False)
+    (folder / "results.json").write_text(text + "\n")
+    plots.draw(data, folder / "images")
+    page = folder / PAGE.name
+    page.write_text(render(PAGE.read_text(), data))
+    missed = [goal for run in data["runs"].values() for goal in run["goals"] if not goal["met"]]
+    print("", *map(sentence, missed), f"The page is {page.relative_to(ROOT)}.", sep="\n")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="small sizes, into var/bench")
@@ -148,18 +161,12 @@ def main() -> None:
     chosen = [run for run in RUNS if not names or names & {run.page, run.name, run.module}]
     folder = ROOT / "var" / "bench" if options.quick else PAGE.parent
     (folder / "images").mkdir(parents=True, exist_ok=True)
-    figures, machine = folder / "results.json", facts()
-    runs = known(figures, machine)
-    failed = measure_all(chosen, options.quick, runs)
-    order = {run.name: number for number, run in enumerate(RUNS)}
-    runs = dict(sorted(runs.items(), key=lambda item: order.get(item[0], 0)))
-    data = {"machine": machine, "runs": runs}
-    figures.write_text(json.dumps(data, indent=1, ensure_ascii=False) + "\n")
-    plots.draw(data, folder / "images")
-    page = folder / PAGE.name
-    page.write_text(render(PAGE.read_text(), data))
-    missed = [goal for run in runs.values() for goal in run["goals"] if not goal["met"]]
-    print("", *map(sentence, missed), f"The page is {page.relative_to(ROOT)}.", sep="\n")
+    machine = facts()
+    runs = known(folder / "results.json", machine)
+    try:
+        failed = measure_all(chosen, options.quick, runs)
+    finally:
+        write(folder, machine, runs)
     if failed:
         raise SystemExit(f"error: {', '.join(failed)} did not get to the end")
 
