@@ -3,6 +3,7 @@
 from django.contrib import admin
 from django.urls import include, path, re_path
 
+from project import failures
 from schema.exportdoor import export
 from users import rest
 
@@ -19,3 +20,5 @@ urlpatterns = [
     re_path(r"^api/export/?\Z", export, name="export_logs"),
     path("admin/", admin.site.urls),
 ]
+
+handler500 = failures.answer
