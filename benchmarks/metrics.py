@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 
 from benchmarks.environment import prepare
+from benchmarks.tables import show
 from project import workers
 
 workers.share_counts(prepare(DEBUG="true") / "metrics")
@@ -40,13 +41,14 @@ def cost(work: Callable[[], object], times: int) -> float:
     return min(rounds)
 
 
-def scrape() -> str:
+def scrape() -> float:
+    """Return the CPU milliseconds of a scrape, the median."""
     took = []
     for _ in range(SCRAPES):
         began = time.process_time()
         Client().get("/metrics")
         took.append(time.process_time() - began)
-    return f"{statistics.median(took) * 1e3:.1f} ms"
+    return statistics.median(took) * 1e3
 
 
 def fill(rules: int, rows: int) -> None:
@@ -62,14 +64,15 @@ def main(rules: int = 100_000, rows: int = 300_000) -> None:
     request, response = RequestFactory().get("/"), HttpResponse()
     guard.open(request)
     counting = metrics.MetricsMiddleware(lambda _: response)
-    print(f"counting a request  {cost(lambda: counting(request), TIMES) * 1e6:.1f} us")
-    print(f"a scrape, empty     {scrape()}")
+    counted = cost(lambda: counting(request), TIMES) * 1e6
+    table = [("counting a request", counted, "us"), ("a scrape, nothing on record", scrape(), "ms")]
     fill(rules, rows)
-    print(f"a scrape, large     {scrape()}")
+    table.append((f"a scrape, {rules:,} rules and {rows:,} rows", scrape(), "ms"))
     vitals.RULES_SECONDS = 0.0
     vitals._count_rules_at = 0.0
-    counted = cost(lambda: vitals.active_rules(timezone.now()), 1)
-    print(f"counting the rules  {counted * 1e3:.0f} ms, once a minute")
+    counted = cost(lambda: vitals.active_rules(timezone.now()), 1) * 1e3
+    table.append(("counting the rules, once a minute", counted, "ms"))
+    show("metrics", ("what", "CPU time", "in"), table)
 
 
 if __name__ == "__main__":
