@@ -14,6 +14,7 @@ from tracking.breakdown import LISTED, Breakdown
 from tracking.engine.findings import Severity
 from tracking.models import AccessRule, RequestLog, Subject, SuspiciousIP
 from tracking.statistics import Interval
+from tracking.timebudget import TimeBudget
 
 MOST_LISTED = 10
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
@@ -68,23 +69,24 @@ class Overview:
         return sum(self.verdicts.values())
 
 
-def look(period: Period, now: datetime) -> Overview:
+def look(period: Period, now: datetime, budget: TimeBudget | None = None) -> Overview:
     """Return the figures of the period whose last bucket is the one of `now`.
 
     The last hour is read row by row, a day and a week from the counts by the hour. Raises
-    rollups.Moved when counts are renewed all the time, and DatabaseError.
+    rollups.Moved when counts are renewed all the time, OutOfTime when there is a budget, and
+    DatabaseError.
     """
     if period is Period.HOUR:
         width = MINUTE
         end = now.replace(second=0, microsecond=0) + MINUTE
         start = end - HOUR
-        found = Breakdown()
+        found = Breakdown(budget)
         found.add(RequestLog.objects.window(start, end), Interval.MINUTE)
     else:
         width = HOUR
         end = now.replace(minute=0, second=0, microsecond=0) + HOUR
         start = end - timedelta(days=1 if period is Period.DAY else 7)
-        found = rollups.count(start, end)
+        found = rollups.count(start, end, budget)
     return _overview(period, start, end, width, found)
 
 

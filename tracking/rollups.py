@@ -20,11 +20,13 @@ from django.db.models import BigIntegerField, DateTimeField, F, Field, Func, Max
 from tracking.breakdown import IN_TIME, LISTED, Breakdown, moment
 from tracking.models import CountedHour, Counter, HourlyCount, RequestLog, Subject
 from tracking.statistics import BUCKETS, Interval
+from tracking.timebudget import TimeBudget
 
 HOUR = timedelta(hours=1)
 WATERMARK = "rollups.watermark"  # the number of the last row that was taken in
 MOST_VALUES = 100  # of a subject in an hour; the rest is kept as one number
-ROWS_TAKEN_IN = 100_000  # in one transaction, which only looks up their hours
+# In one transaction, which only looks up their hours: not more than SQLite takes parameters.
+ROWS_TAKEN_IN = 30_000
 LONGEST_SECONDS = 20.0
 
 State = tuple[int, dict[datetime, int]]
@@ -64,17 +66,21 @@ def hours(rows: QuerySet[RequestLog]) -> set[datetime]:
 def mark_hours(changed: set[datetime]) -> None:
     """Do as `mark` does for rows of these hours, which must be all of theirs."""
     rows = CountedHour.objects.filter(pk__in=changed)
-    CountedHour.objects.bulk_create((CountedHour(start=h) for h in changed), ignore_conflicts=True)
     # Whoever else marks some of them does it in the same order, and waits instead of deadlocking.
+    missing = [CountedHour(start=hour) for hour in sorted(changed)]
+    CountedHour.objects.bulk_create(missing, ignore_conflicts=True)
     list(rows.select_for_update().order_by("start").values_list("start"))
     rows.update(changes=F("changes") + 1)
 
 
-def count(start: datetime, end: datetime) -> Breakdown:
-    """Return what was requested from `start` to `end`, whole hours both, in buckets of an hour."""
+def count(start: datetime, end: datetime, budget: TimeBudget | None = None) -> Breakdown:
+    """Return what was requested from `start` to `end`, whole hours both, in buckets of an hour.
+
+    Raises Moved when counts are renewed all the time, and OutOfTime when there is a budget.
+    """
     for _ in range(3):
         state = _state(start, end)
-        found = _counted(start, end, state)
+        found = _counted(start, end, state, budget)
         if _state(start, end) == state:
             return found
     raise Moved
@@ -130,14 +136,15 @@ def _kept(start: datetime, found: Breakdown) -> Iterator[HourlyCount]:
                 requests=requests,
                 refused=refused[value],
             )
-        if rest := ordered[MOST_VALUES:]:
+        rest = ordered[MOST_VALUES:]
+        if most := max((requests for _, requests in rest), default=0) + found.missing[subject]:
             yield HourlyCount(
                 start=start,
                 subject=subject,
                 value=None,
                 requests=sum(requests for _, requests in rest),
                 refused=sum(refused[value] for value, _ in rest),
-                most=rest[0][1],
+                most=most,
             )
 
 
@@ -148,10 +155,10 @@ def _state(start: datetime, end: datetime) -> State:
     return watermark(), {hour: now if now == counted else -1 for hour, now, counted in states}
 
 
-def _counted(start: datetime, end: datetime, state: State) -> Breakdown:
+def _counted(start: datetime, end: datetime, state: State, budget: TimeBudget | None) -> Breakdown:
     mark, hours = state
     stale = [hour for hour, changes in hours.items() if changes < 0]
-    found = Breakdown()
+    found = Breakdown(budget)
     _add_counts(found, HourlyCount.objects.filter(start__gte=start, start__lt=end), stale)
     for hour in stale:
         found.add(_rows_of(hour, mark), Interval.HOUR)

@@ -28,6 +28,15 @@ class TimeBudget:
 
     def __init__(self, seconds: float) -> None:
         self.left = seconds
+        self._deadline = float("inf")  # of the block that is spending
+
+    def look(self) -> None:
+        """Raise OutOfTime if the block is over its time: for what it does with the rows it fetches.
+
+        PostgreSQL bounds each fetch from a cursor, not all of them together.
+        """
+        if time.monotonic() > self._deadline:
+            raise OutOfTime
 
     @contextmanager
     def spending(
@@ -42,24 +51,21 @@ class TimeBudget:
         if min(self.left, at_most) <= 0:
             raise OutOfTime
         started = time.monotonic()
+        outer, self._deadline = self._deadline, started + self.left
         try:
             connection = connections[using]
             with (
                 _stopping_after(self.left, at_most, connection),
-                connection.execute_wrapper(_nothing_after(started + self.left)),
+                connection.execute_wrapper(self._nothing_after),
             ):
                 yield
         finally:
             self.left -= time.monotonic() - started
+            self._deadline = outer
 
-
-def _nothing_after(deadline: float) -> Callable[..., Any]:
-    def look(execute: Callable[..., Any], *statement: Any) -> Any:
-        if time.monotonic() > deadline:
-            raise OutOfTime
+    def _nothing_after(self, execute: Callable[..., Any], *statement: Any) -> Any:
+        self.look()
         return execute(*statement)
-
-    return look
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -11,10 +12,11 @@ from django.db import transaction
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tracking import rollups
+from tracking import breakdown, rollups
 from tracking.breakdown import Breakdown
 from tracking.engine.address import network_around, parse_address
 from tracking.models import CountedHour, HourlyCount, RequestLog, Subject
+from tracking.timebudget import OutOfTime, TimeBudget
 
 pytestmark = pytest.mark.django_db
 
@@ -110,7 +112,7 @@ def take(step: str, value: Any) -> None:
 
 @given(st.lists(STEPS, min_size=2, max_size=10))
 @settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 def test_counts_equal_a_recount_after_late_rows_retention_and_located_places(
     steps: list[tuple[str, Any]],
@@ -177,6 +179,50 @@ def test_of_many_values_the_frequent_ones_are_kept_and_the_rest_is_bounded(
     assert found.requests[Subject.PATH] == Counter({"/a": 4, "/b": 3})
     assert found.missing[Subject.PATH] == 2
     assert sum(found.times.values()) == 20  # verdicts and statuses are never cut
+
+
+def test_of_very_many_values_the_rare_ones_are_forgotten_and_no_more_than_is_said(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(breakdown, "ROWS_AT_ONCE", 3)
+    monkeypatch.setattr(breakdown, "MOST_DIFFERENT", 4)
+    for number in range(30):
+        verdict = "BLOCKED" if number % 3 else "ALLOWED"
+        put(address=f"10.0.{number % 4}.{number}", path=f"/{number % 7 * number}", verdict=verdict)
+    real = recounted()
+
+    for _ in range(2):  # from the rows, then from the counts
+        found = rollups.count(START, END)
+        assert found.times == real.times
+        for subject in (Subject.ADDRESS, Subject.NETWORK, Subject.PATH):
+            assert found.missing[subject] or subject is Subject.NETWORK
+            for value, requests in real.requests[subject].items():
+                missed = requests - found.requests[subject][value]
+                assert 0 <= missed <= found.missing[subject]
+            assert found.refused[subject] <= real.refused[subject]
+            assert len(found.requests[subject]) <= 4
+        rollups.renew()
+
+
+def test_counting_ends_when_its_time_is_over_though_the_rows_still_come(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    put()
+    put()
+    monkeypatch.setattr(breakdown, "ROWS_AT_ONCE", 1)
+    budget, counts, now = TimeBudget(60.0), breakdown._count, time.monotonic()
+
+    def take_long(*arguments: Any) -> None:
+        counts(*arguments)
+        monkeypatch.setattr(time, "monotonic", lambda: now + 61)
+
+    with budget.spending():
+        assert sum(rollups.count(START, END, budget).times.values()) == 4
+        monkeypatch.setattr(breakdown, "_count", take_long)
+        with pytest.raises(OutOfTime):
+            rollups.count(START, END, budget)
+        monkeypatch.undo()
+    assert sum(rollups.count(START, END).times.values()) == 4  # the connection is as before
 
 
 def test_renewing_stops_in_time_and_goes_on_later() -> None:

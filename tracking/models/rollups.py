@@ -40,8 +40,9 @@ class CountedHour(models.Model):
 class HourlyCount(models.Model):
     """How many requests of an hour had one value of a subject; only the most frequent values.
 
-    The row whose value is null stands for all that are left out: `requests` is their sum, and none
-    of them has more than `most` requests.
+    The row whose value is null stands for all that are left out, of which none has more than `most`
+    requests; nor does any that is kept lack more. Its `requests` are those that were counted: of
+    very many values the rarest are not (tracking.breakdown).
     """
 
     start = models.DateTimeField()

@@ -32,13 +32,13 @@ def parts(request: HttpRequest, asked: Asked, now: datetime, links: Links) -> di
         shown |= _requests(asked, now, links)
     if user.has_perm("tracking.view_suspiciousip"):
         try:
-            with _time():
+            with _budget().spending():
                 shown["suspicions"] = suspicions(request, now, links)
         except OutOfTime:
             shown["suspicions_late"] = True
     if user.has_perm("tracking.view_accessrule"):
         try:
-            with _time():
+            with _budget().spending():
                 shown["blocks"] = blocks(request, now, links)
         except OutOfTime:
             shown["blocks_late"] = True
@@ -59,9 +59,10 @@ def checks(now: datetime) -> list[Check]:
 
 
 def _requests(asked: Asked, now: datetime, links: Links) -> dict[str, Any]:
+    budget = _budget()
     try:
-        with _time():
-            found = overview.look(asked.period, asked.at or now)
+        with budget.spending():
+            found = overview.look(asked.period, asked.at or now, budget)
             newest = None if found.requests else _newest()
     except Moved:
         return {"figures_problem": MOVED}
@@ -80,8 +81,8 @@ def _newest() -> datetime | None:
     return RequestLog.objects.order_by("-at").values_list("at", flat=True).first()
 
 
-def _time() -> Any:
-    return TimeBudget(conf.current().query_time_budget).spending()
+def _budget() -> TimeBudget:
+    return TimeBudget(conf.current().query_time_budget)
 
 
 def _too_long() -> str:
