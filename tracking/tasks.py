@@ -43,6 +43,7 @@ _MINUTE, _HOUR = (
 STALE = timedelta(seconds=20)
 _woken_until = 0.0  # on the monotonic clock
 _delivering = threading.Lock()
+_counting = threading.Lock()
 
 
 @db_periodic_task(crontab())
@@ -79,7 +80,12 @@ def close_expired_rules() -> None:
 @db_periodic_task(crontab())
 def count_hours() -> None:
     """Keep the counts by the hour fresh; see tracking.rollups."""
-    rollups.renew()
+    # An hour of very many requests may take minutes: detection needs the worker's other thread.
+    if _counting.acquire(blocking=False):
+        try:
+            rollups.renew()
+        finally:
+            _counting.release()
 
 
 @db_periodic_task(crontab(minute="*/10"))
