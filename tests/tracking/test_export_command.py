@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import stat
 from collections.abc import Callable
 from datetime import timedelta
@@ -217,10 +218,13 @@ def test_a_file_is_for_its_owner_alone_and_replaced_only_by_force(tmp_path: Path
 def test_nothing_but_a_file_is_replaced(tmp_path: Path) -> None:
     link = tmp_path / "link"
     link.symlink_to(tmp_path / "nowhere")
-    for place in (tmp_path, Path("/dev/null"), link, tmp_path / "no" / "folder"):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    for place in (tmp_path, pipe, link, tmp_path / "no" / "folder"):
         with pytest.raises(CommandError, match=r"is there already|cannot be written"):
             exported("--output", str(place), "--force")
     assert link.is_symlink()
+    assert pipe.is_fifo()
 
 
 def going_away_after(questions: int) -> Callable[..., Any]:
