@@ -10,11 +10,12 @@ SQLite has no partitions: there the whole log is one stretch.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db import connection, transaction
+from django.db import OperationalError, connection, transaction
 
 from tracking.models import BATCH, Counter, RequestLog
 
@@ -168,7 +169,8 @@ def _drop_empty() -> None:
     used = {each.table for each in stretches()}
     for partition in _partitions():
         if partition.upper < present.upper and partition.table not in used:
-            with transaction.atomic():
+            # One in use can wait.
+            with suppress(OperationalError), transaction.atomic():
                 drop(partition.table, timedelta(seconds=0.1))
 
 

@@ -162,6 +162,7 @@ def _drop(stretch: Stretch, batches: Batches) -> int:
             logger.info("%s is not dropped yet: %s", stretch.table, error)
             time.sleep(PAUSE)
         else:
+            logger.info("%s is dropped, with %d requests", stretch.table, number)
             return number
     logger.warning("%s could not be dropped: somebody uses the log all the time", stretch.table)
     return 0
