@@ -35,6 +35,7 @@ class Tail:
         self._file = path.open("rb", buffering=0)
         self._head = b""
         self._quiet_since = time.monotonic()
+        self._is_moved = False
 
     def __enter__(self) -> Tail:
         return self
@@ -64,13 +65,18 @@ class Tail:
         return os.pread(number, len(self._head), 0) != self._head
 
     def _is_over(self) -> bool:
-        if time.monotonic() - self._quiet_since < QUIET_SECONDS:
-            return False
+        """Tell whether the file was moved away, and nothing has come since for long enough."""
+        if not self._is_moved:
+            self._is_moved = not self._has_its_name()
+            self._quiet_since = time.monotonic()  # until it was moved, quiet meant nothing
+        return self._is_moved and time.monotonic() - self._quiet_since >= QUIET_SECONDS
+
+    def _has_its_name(self) -> bool:
         try:
             named = self._path.stat()
         except FileNotFoundError:
-            return True
-        return not os.path.samestat(named, os.fstat(self._file.fileno()))
+            return False
+        return os.path.samestat(named, os.fstat(self._file.fileno()))
 
 
 class Follower:

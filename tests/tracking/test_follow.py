@@ -115,6 +115,7 @@ def test_a_log_that_is_moved_away_is_read_to_its_end_and_then_the_new_one(
 ) -> None:
     def act() -> None:
         until(3)
+        time.sleep(0.3)  # nothing was written for longer than a moved log is waited for
         with log.open("ab") as old:
             log.rename(tmp_path / "access.log.1")
             time.sleep(0.1)
