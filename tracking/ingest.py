@@ -109,6 +109,8 @@ class Ingest:
         position, last = self._position, self._last
         if position is None or last is None or last.end <= position.offset:
             return
+        if not self._batch and not position.offset:
+            return  # no line could be read; another field map may read them all
         if _head_bytes(position) < len(self._head):
             _rename(position, self._head)
         position.tail = _tail(last, last.end)

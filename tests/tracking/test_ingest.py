@@ -328,6 +328,17 @@ def test_a_field_map_reads_any_json(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert (row.address, row.path, row.status) == ("192.0.2.7", "/x", 404)
 
 
+def test_a_log_of_which_no_line_could_be_read_can_be_read_with_a_field_map(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "nginx.json"
+    path.write_bytes(b'{"t":1646861401,"a":"192.0.2.7","r":"GET / HTTP/1.1","s":200}\n' * 3)
+    for _ in range(2):
+        assert "0 recorded, 0 known before, 3 bad" in told(path, capsys=capsys)
+    call_command("ingest_log", str(path), "--fields", "at=t,address=a,request=r,status=s")
+    assert "3 recorded, 0 known before, 0 bad" in capsys.readouterr().out
+
+
 def test_a_wrong_field_map_is_one_sentence(log: Path) -> None:
     with pytest.raises(CommandError, match="name also what holds address and status"):
         call_command("ingest_log", str(log), "--fields", "at=t")
