@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from io import StringIO
 from pathlib import Path
+from unittest.mock import patch
 from urllib.parse import quote
 
 import pytest
@@ -137,8 +138,13 @@ def test_a_backup_is_whole_private_and_takes_no_others_place(tmp_path: Path) -> 
     with sqlite3.connect(file) as copy:
         assert copy.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     copy.close()
-    with pytest.raises(CommandError, match="exists already"):
-        call_command("backup", str(file))
+    for place in (str(file), str(tmp_path), "/"):
+        with (
+            patch("project.management.commands.backup.copy_to") as copying,
+            pytest.raises(CommandError, match="exists already"),
+        ):
+            call_command("backup", place)
+        assert not copying.called
     with pytest.raises(CommandError, match="cannot be written"):
         call_command("backup", str(tmp_path / "none" / "backup.sqlite3"))
     assert [path.name for path in tmp_path.iterdir() if "backup" in path.name] == [file.name]

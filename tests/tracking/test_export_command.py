@@ -199,7 +199,7 @@ def test_an_export_is_in_the_audit_log() -> None:
 
 def test_a_file_is_for_its_owner_alone_and_replaced_only_by_force(tmp_path: Path) -> None:
     record(row(path="/1"))
-    file = tmp_path / "log.csv"
+    file = tmp_path / f"{'long' * 61}log.csv"
     exported("--output", str(file))
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     first = file.read_bytes()

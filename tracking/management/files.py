@@ -20,7 +20,7 @@ def private_file(path: Path, force: bool) -> Iterator[TextIO]:
     try:
         if not replaced:
             path.touch(mode=0o600, exist_ok=False)
-        descriptor, part = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        descriptor, part = tempfile.mkstemp(prefix=".", dir=path.parent)
     except FileExistsError:
         way_out = ", or replace it with --force" if path.is_file() else ""
         raise CommandError(f"{path} is there already: name another{way_out}.") from None

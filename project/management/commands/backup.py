@@ -21,6 +21,8 @@ class Command(BaseCommand):
     def handle(self, *args: object, file: Path, **options: Any) -> None:
         if connection.vendor != "sqlite":
             raise CommandError(POSTGRESQL)
+        if file.exists() or not file.name:  # not only after a long copy
+            raise CommandError(f"{file} exists already: name a file that does not.")
         unfinished = file.with_name(f".{file.name}.unfinished")
         try:
             unfinished.unlink(missing_ok=True)
