@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from django.db import transaction
+from django.db import connection, transaction
+from django.test.utils import CaptureQueriesContext
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -149,6 +151,16 @@ def test_an_hour_is_not_counted_while_it_changes(monkeypatch: pytest.MonkeyPatch
     assert as_said(rollups.count(START, END)) == as_said(Breakdown())
     assert rollups.renew() == 1
     assert not HourlyCount.objects.exists()
+
+
+def test_hours_are_made_in_order_so_that_two_who_mark_the_same_do_not_wait_for_each_other() -> None:
+    with CaptureQueriesContext(connection) as asked:
+        rollups.mark_hours({NOON - timedelta(hours=number) for number in range(30)})
+
+    [made] = [query["sql"] for query in asked if query["sql"].startswith("INSERT")]
+    times = re.findall(r"2026-\d\d-\d\d \d\d:", made)
+    assert len(times) == 30
+    assert times == sorted(times)
 
 
 def test_counts_renewed_during_a_reading_are_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
