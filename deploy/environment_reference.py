@@ -49,7 +49,7 @@ def sections(lines: list[str]) -> Iterator[str]:
             variables.append(f"`{variable[0].removeprefix('#')}`")
         elif line.startswith(SECTION) and line != SECTION:
             title, _, more = line.removeprefix(SECTION).partition(": ")
-            comments = [more] if more else []
+            comments = [more[0].upper() + more[1:]] if more else []
             yield f"\n## {title.rstrip('.')}\n\n| variable and default | meaning |\n|---|---|"
         elif line.startswith("# "):
             comments.append(line.removeprefix("# "))
