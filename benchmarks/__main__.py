@@ -168,6 +168,8 @@ def main() -> None:
         failed = measure_all(chosen, options.quick, runs)
     finally:
         write(folder, machine, runs)
+    if options.quick:
+        print("Sizes were small: neither figures nor goals count.")
     if failed:
         raise SystemExit(f"error: {', '.join(failed)} did not get to the end")
 
