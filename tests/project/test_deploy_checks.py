@@ -8,8 +8,6 @@ import pytest
 from django.core.checks import run_checks
 from pytest_django import Settings
 
-pytestmark = pytest.mark.one_store
-
 
 def ids() -> set[str]:
     found = {message.id or "" for message in run_checks(include_deployment_checks=True)}
