@@ -7,15 +7,24 @@ goes on with its counts. deploy/gunicorn.conf.py calls what stands here.
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterable
 from itertools import count
 from pathlib import Path
+
+LEAST_FREE = 8 * 1024 * 1024  # bytes of the disk
 
 number = -1  # of this process; -1 in a server that has no workers yet
 
 
 def share_counts(folder: Path) -> None:
-    """Let all processes count in files in this folder; call it before project.metrics is read."""
+    """Let all processes count in files in this folder; call it before project.metrics is read.
+
+    On a full disk each goes on counting for itself: the files are mapped, and who writes where the
+    disk has no room for them is killed (SIGBUS).
+    """
+    if shutil.disk_usage(folder.parent).free < LEAST_FREE:
+        return
     folder.mkdir(exist_ok=True)
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder)  # prometheus-client reads it as it loads
     try:

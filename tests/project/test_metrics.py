@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from django.db import OperationalError
@@ -21,7 +23,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.parser import text_string_to_metric_families
 from pytest_django import DjangoAssertNumQueries, Settings
 
-from project import vitals, workers
+from project import metrics, vitals, workers
 from tests.schema.book import rule
 from tests.tracking.records import numbered
 from tracking import background, drainer, journal, limiter, policy, recorder
@@ -288,6 +290,21 @@ def test_what_killed_processes_have_counted_stays_in_as_many_files_as_there_are_
 
     workers.forget_counts(folder)
     assert list(folder.iterdir()) == []
+
+
+@pytest.mark.one_store
+def test_on_a_full_disk_each_process_counts_for_itself_instead_of_being_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PROMETHEUS_MULTIPROC_DIR", raising=False)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: Mock(free=workers.LEAST_FREE - 1))
+
+    workers.share_counts(tmp_path / "metrics")
+    workers.forget_counts(tmp_path / "metrics")
+
+    assert "PROMETHEUS_MULTIPROC_DIR" not in os.environ
+    assert not metrics.is_shared()
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.one_store
