@@ -116,7 +116,7 @@ def test_suspicions_stand_by_target_with_their_evidence_and_the_two_buttons(
     assert "nothing waits for a review" in page(operator)
 
 
-def test_a_target_that_another_suspicion_got_blocked_is_not_offered_for_it_again(
+def test_a_target_that_is_blocked_already_is_confirmed_and_stays_blocked(
     operator: Client,
 ) -> None:
     blocked("AUTOMATIC")
@@ -127,6 +127,13 @@ def test_a_target_that_another_suspicion_got_blocked_is_not_offered_for_it_again
     assert "Not blocked" not in shown
     (unblock,) = links(shown, "Unblock")
     assert "Unblock" in operator.get(unblock).content.decode()
+    (confirm,) = links(shown, "Confirm")
+    assert operator.get(confirm).status_code == 200
+    told = parse_qs(urlsplit(confirm).query)
+    operator.post(urlsplit(confirm).path, {"rows": told["rows"][0], "note": ""})
+    shown = page(operator)
+    assert "nothing waits for a review" in shown
+    assert links(shown, "Unblock") == [unblock]
 
 
 @pytest.mark.one_store

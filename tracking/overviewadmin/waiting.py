@@ -180,14 +180,17 @@ def _finding(row: SuspiciousIP, links: Links) -> Finding:
 def _steps(
     request: HttpRequest, rows: Rows, rule: AccessRule | None, links: Links
 ) -> list[tuple[str, str]]:
-    """Return the pages that block the target and that call its suspicions wrong."""
+    """Return the pages that block the target, or agree that it is, and that call this wrong."""
     steps = []
     suggested = [row for row in rows if row.is_suggested]
+    is_blocked = rule is not None and not rule.observed
     if suggested and may(request, VERBS["approve"]):
         steps.append(("Block", links.url("suspiciousip_approve", rows=_numbers(suggested))))
-    elif (rule is None or rule.observed) and request.user.has_perm(BLOCK):
+    elif not is_blocked and request.user.has_perm(BLOCK):
         told = {"target": rows[0].target, "reason": f"{rows[0].detector}: {rows[0].reason}"[:500]}
         steps.append(("Block", links.url("blockedip_add", **told)))
+    elif is_blocked and may(request, VERBS["confirm"]):
+        steps.append(("Confirm", links.url("suspiciousip_confirm", rows=_numbers(rows))))
     if may(request, VERBS["false_positive"]):
         url = links.url("suspiciousip_false_positive", rows=_numbers(rows))
         steps.append(("False positive", url))
