@@ -22,10 +22,10 @@ def look_at_worker() -> Iterator[Finding]:
     """Say whether the worker comes, on which everything periodic hangs."""
     check = health.look_at_worker()
     if check.ok:
-        yield ok(f"The Huey worker was {check.detail}.")
+        yield ok(f"The Huey worker: {check.detail}.")
     else:
         yield error(
-            f"The Huey worker {check.detail}.",
+            f"The Huey worker: {check.detail}.",
             "Start it; or let cron run manage.py detect and manage.py drain each"
             " minute, which leaves out retention, alerts and places.",
         )

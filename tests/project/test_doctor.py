@@ -156,7 +156,7 @@ def test_a_worker_that_never_came_or_is_long_gone_is_an_error() -> None:
     assert "has never run" in complaint("worker")
 
     Counter.objects.create(name=HEARTBEAT, updated_at=timezone.now() - timedelta(minutes=9))
-    assert complaint("worker").startswith("ERROR The Huey worker last seen 5")
+    assert complaint("worker").startswith("ERROR The Huey worker: last seen 5")
 
     with pytest.raises(SystemExit) as ended:
         call_command("doctor", stdout=StringIO())
