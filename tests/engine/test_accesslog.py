@@ -97,3 +97,8 @@ def test_no_line_takes_more_than_linear_time(line: str) -> None:
     with pytest.raises(LineError):
         parsed(line)
     assert time.process_time() - before < 0.25
+
+
+def test_who_gave_no_name_has_none_and_was_let_in() -> None:
+    record = parsed('203.0.113.5 - - [17/May/2015:10:05:03 +0000] "GET / HTTP/1.1" 200 1')
+    assert (record.username, record.verdict) == ("", "ALLOWED")

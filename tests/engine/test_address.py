@@ -10,6 +10,7 @@ from tracking.engine.address import (
     AddressError,
     Scope,
     counting_key,
+    network_around,
     parse_address,
     parse_network,
     scope_of,
@@ -152,3 +153,8 @@ def test_a_64_counts_as_one_client() -> None:
 )
 def test_special_addresses_are_classified_alike_on_every_python(text: str, scope: Scope) -> None:
     assert scope_of(parse_address(text)) is scope
+
+
+def test_neighbours_share_a_24_or_a_64() -> None:
+    assert str(network_around(parse_address("203.0.113.200"))) == "203.0.113.0/24"
+    assert str(network_around(parse_address("2001:db8::ffff:1"))) == "2001:db8::/64"

@@ -151,3 +151,9 @@ def test_whatever_stands_left_of_the_client_is_never_looked_at(
 def test_nothing_makes_the_resolver_raise(peer: str, header: str | None) -> None:
     client_address(TRUSTED, peer, header)
     client_address(TRUSTED, NGINX, header)
+
+
+def test_an_element_of_more_than_256_characters_names_nobody() -> None:
+    element = "for=203.0.113.9;proto="
+    assert found(element + "x" * (256 - len(element)), proxies=FORWARDED) == "203.0.113.9"
+    assert found(element + "x" * (257 - len(element)), proxies=FORWARDED) == NGINX

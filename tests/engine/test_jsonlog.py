@@ -206,3 +206,24 @@ def test_whatever_stands_in_a_line_is_a_record_or_a_line_error(told: dict[str, o
 def test_any_text_is_a_record_or_a_line_error(text: str) -> None:
     with contextlib.suppress(LineError):
         parse_json_line(text.encode().decode("latin-1"), "test")
+
+
+def test_traefik_tells_the_referer_and_else_the_status_of_the_origin() -> None:
+    told = {**TRAEFIK, "request_Referer": "https://x.org/", "OriginStatus": 502}
+    del told["DownstreamStatus"]
+    assert (parsed(told).referer, parsed(told).status) == ("https://x.org/", 502)
+
+
+def test_numbers_that_json_has_not_are_refused_wherever_they_stand() -> None:
+    with pytest.raises(LineError):
+        parsed({**TRAEFIK, "Overhead": float("nan")})
+
+
+def test_a_time_without_zone_is_refused_in_words() -> None:
+    with pytest.raises(LineError, match=r"^the time has no time zone$"):
+        parsed({**TRAEFIK, "StartUTC": "2022-03-09T21:30:01"})
+
+
+def test_large_numbers_are_parts_of_seconds() -> None:
+    # 1e11 seconds would lie in the year 5138.
+    assert parsed({**TRAEFIK, "StartUTC": 1e11}).at == "1973-03-03 09:46:40"

@@ -146,6 +146,15 @@ def test_a_referer_that_no_browser_writes_is_looked_into() -> None:
     assert "sql_injection" in tags("/", referer=quote(INJECTION))
 
 
+@pytest.mark.parametrize("scheme", ["http", "https", "android-app"])
+def test_what_somebody_searched_for_elsewhere_is_no_attack(scheme: str) -> None:
+    assert tags("/", referer=f"{scheme}://search.example/?q={quote(INJECTION)}") == ()
+
+
+def test_what_only_looks_like_base64_is_answered() -> None:
+    assert tags("/?id=" + "QUJD" * 10 + "A") == ()
+
+
 def test_a_proxy_is_not_open_and_a_greeting_is_no_http() -> None:
     assert signatures.tags(method="CONNECT", path="mail.example:25") == ("open_proxy",)
     assert signatures.tags(method="-", path="%16%03%01") == ("not_http",)

@@ -362,3 +362,10 @@ def test_a_counter_lives_a_little_longer_than_its_window(monkeypatch: pytest.Mon
     for rates in ("1/s", "1/m", "1/h", "1/d", "1/30d"):
         use(rates)
     assert recorder.lifetimes == [6, 65, 3605, 86_405, 30 * 86_400 + 5]
+
+
+def test_a_process_remembers_while_it_holds_a_counter_of_an_open_window() -> None:
+    use("5/h")
+    assert limiter.remembers()
+    limiter.forget(limit("5/h"), "key")
+    assert not limiter.remembers()
