@@ -42,6 +42,7 @@ check: ## Check style, types, layers, schema, migrations, settings and documents
 	$(production) $(python) manage.py makemigrations --check --dry-run
 	$(production) $(python) manage.py check --deploy --fail-level WARNING
 	$(python) -m pytest --quiet tests/project/test_documents.py tests/test_docs.py
+	@$(MAKE) --no-print-directory docs
 
 fuzz: ## Try 50,000 hostile inputs on every parser and on the schema (some minutes)
 	@$(bootstrap) requirements.txt requirements-dev.txt
