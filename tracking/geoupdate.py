@@ -230,7 +230,7 @@ class _Present:
 
     def kept(self) -> str:
         if self.database is None:
-            return f"There is no database at {self.path}; places stay unknown."
+            return f"There is no database at {self.path}; what no other file tells stays unknown."
         return f"The database of {self.database.built:%Y-%m-%d} at {self.path} stays in use."
 
     def validators(self, url: str) -> dict[str, str]:

@@ -316,7 +316,7 @@ def test_no_network_is_status_3_and_a_clear_sentence(
     status, told = run()
     assert status == 3
     assert "No source could be reached (127.0.0.1: 'Connection refused')" in told
-    assert "places stay unknown" in told
+    assert "what no other file tells stays unknown" in told
     assert files(folder) == set()
 
 
