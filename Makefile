@@ -1,7 +1,7 @@
 # The doors for people. `make help` lists them; PYTHON=… names another Python than python3.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test faults check fuzz bench docs schema lock assets
+.PHONY: help run test faults check fuzz mutants bench docs schema lock assets
 
 UV ?= uv
 python := .venv/bin/python
@@ -48,6 +48,10 @@ fuzz: ## Try 50,000 hostile inputs on every parser and on the schema (some minut
 	@$(bootstrap) requirements.txt requirements-dev.txt
 	FUZZ=true $(pytest) tests/fuzz
 
+mutants: ## Ask whether the tests notice small changes to the code, in a sample (some minutes)
+	@$(bootstrap) requirements.txt requirements-dev.txt requirements-mutation.txt
+	@$(python) deploy/mutants.py
+
 bench: ## Measure everything and write docs/results.md (20 minutes; QUICK=1: small, into var/bench)
 	@$(bootstrap) requirements.txt requirements-dev.txt requirements-bench.txt
 	@cmp --quiet requirements-peers.txt var/peers/installed || { \
@@ -71,6 +75,7 @@ lock: ## Compile requirements*.txt from pyproject.toml (needs uv)
 	$(lock) --group docs --constraints requirements.txt --constraints requirements-dev.txt --output-file requirements-docs.txt
 	$(lock) --group bench --constraints requirements-dev.txt --output-file requirements-bench.txt
 	$(lock) --group peers --constraints requirements-dev.txt --output-file requirements-peers.txt
+	$(lock) --group mutation --constraints requirements.txt --constraints requirements-dev.txt --output-file requirements-mutation.txt
 	$(lock) --group node --output-file requirements-node.txt
 
 assets: ## Fetch what the GraphiQL page and the charts load
