@@ -57,7 +57,10 @@ def read_geo_accounts(value: object) -> GeoAccounts:
         if text:
             told[name] = text
     if ("maxmind_account" in told) != ("maxmind_key" in told):
-        raise ValueError("maxmind_account and maxmind_key go together: set both or none")
+        raise ValueError(
+            "maxmind_account and maxmind_key (GEOIPUPDATE_ACCOUNT_ID and"
+            " GEOIPUPDATE_LICENSE_KEY of the service) go together: set both or none"
+        )
     names = re.split("[ ,]+", told.pop("maxmind_editions", ""))
     editions = {"maxmind_editions": tuple(names)} if names != [""] else {}
     host = {"maxmind_host": told.pop("maxmind_host", MAXMIND_HOST).rstrip("/")}
