@@ -48,10 +48,6 @@ def stored(address: IPAddress) -> IPAddress:
     return _pseudonym(address, settings.SECRET_KEY, conf.current().ipv6_prefix)
 
 
-def stored_text(address: IPAddress) -> str:
-    return str(stored(address))
-
-
 def client_of(address: IPAddress) -> IPNetwork:
     """Return the network that counts as one client in the record: where addresses are truncated,
     nothing less than what is kept of them."""
