@@ -23,7 +23,7 @@ from tracking.engine.ruletext import read_duration, read_target
 from tracking.engine.text import escaped, normal_path, path_as_sent, printable
 from users import tokens
 
-EXAMPLES = 130
+EXAMPLES = 205
 PROXIES = Proxies((parse_network("10.0.0.0/8"), parse_network("fd00::/8")))
 DEFAULTS = rulefiles.Defaults()
 
