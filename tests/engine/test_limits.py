@@ -148,3 +148,10 @@ def test_a_huge_account_name_costs_little() -> None:
 def test_addresses_of_one_ipv6_network_are_counted_as_one() -> None:
     keys = {key_of_address(parse_address(f"2001:db8::{n:x}"), 64) for n in range(1, 41)}
     assert keys == {"address:2001:db8::/64"}
+
+
+def test_head_counts_as_get_does() -> None:
+    limited = Limit("pages", Key.CALLER, for_all("5/m"), paths=("/api/",), methods=("GET",))
+    methods = ("GET", "HEAD", "POST")
+    assert [limited.applies_to("/api/x", method) for method in methods] == [True, True, False]
+    assert not limited.applies_to("/other")

@@ -101,6 +101,7 @@ def test_quotes_that_a_shell_takes_away_hide_no_command(noise: str) -> None:
         ("/owncloud/apps/graphapi/vendor/x/tests/GetPhpInfo.php", "known_exploit"),
         ("/%5f%69gnition/%65xecute-solution", "known_exploit"),
         ("/w00tw00t.at.ISC.SANS.DFind:)", "known_exploit"),
+        ("/nmaplowercheck1700000000", "known_exploit"),
         ("//HNAP1/", "known_exploit"),
         ("/.env", "leaked_file"),
         ("/shop/.git/config", "leaked_file"),

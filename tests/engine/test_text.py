@@ -194,3 +194,7 @@ def test_a_url_loses_its_password_and_its_secrets_everywhere() -> None:
 def test_redaction_never_raises_and_is_settled_after_one_pass(url: str) -> None:
     once = redacted_url(url)
     assert redacted_url(once) == once
+
+
+def test_a_path_to_match_has_a_longest_length() -> None:
+    assert normal_path("/" + "a" * 5000) == "/" + "a" * 2047

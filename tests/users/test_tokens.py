@@ -471,3 +471,7 @@ TEXTS = st.one_of(
 def test_no_text_is_taken_for_a_token_or_breaks_its_reader(text: str) -> None:
     with pytest.raises(tokens.TokenError):
         tokens.read_access(text)
+
+
+def test_text_that_utf8_cannot_write_has_a_digest_of_its_own() -> None:
+    assert len({tokens.digest(text) for text in ("\ud800", "\ud801", "?")}) == 3
