@@ -29,7 +29,7 @@ class Check:
 def look_at_journal() -> Check:
     """Tell whether more than half of what journals may hold waits to be stored."""
     waiting, most = drainer.backlog(), conf.current().journal_total_bytes // 2
-    detail = f"{filesizeformat(waiting)} of {filesizeformat(most)} wait to be stored"
+    detail = f"{filesizeformat(waiting)} wait to be stored (at most {filesizeformat(most)} should)"
     return Check("journal", waiting <= most, detail)
 
 
