@@ -121,8 +121,8 @@ def _check_kept(proposal: Proposal) -> None:
     if is_pseudonym(network):
         raise UnfitError(
             "target",
-            f"{proposal.target.text} is a pseudonym: requests never come from it, and nobody can tell"
-            " whose it is. Write the true address, or a network.",
+            f"{proposal.target.text} is a pseudonym: requests never come from it, and nobody can"
+            " tell whose it is. Write the true address, or a network.",
         )
     around = truncated(network[0])
     is_copied = network.num_addresses == 1 and network[0] == around.network_address
