@@ -129,6 +129,8 @@ def test_lifting_what_is_not_blocked_names_what_does_block() -> None:
     with pytest.raises(NotBlockedError) as refused:
         blocklist.lift(ADA, read_target("192.0.2.1"), BLOCK)
     assert refused.value.rule is None
+    with pytest.raises(NotBlockedError, match=r"^192\.0\.2\.1 is not allowed\.$"):
+        blocklist.lift(ADA, read_target("192.0.2.1"), ALLOW)
 
 
 def test_allowing_lifts_automatic_blocks_inside_and_names_the_manual_ones() -> None:
