@@ -28,7 +28,7 @@ pytestmark = pytest.mark.django_db
 LIST = "/admin/tracking/suspiciousip/"
 RUNS = "/admin/tracking/detectionrun/"
 REVIEWS = ("confirm", "false_positive", "ignore", "reopen")
-VERBS = ("approve", *REVIEWS)
+VERBS = ("approve", "block", *REVIEWS)
 TARGET = "198.51.100.7"
 
 
@@ -240,6 +240,20 @@ def test_a_suggestion_is_approved_with_a_note(analyst: Client) -> None:
     assert (entry.actor, entry.address) == ("ana", "127.0.0.1")
 
 
+def test_what_nobody_suggested_is_blocked_and_let_in_again_as_false(analyst: Client) -> None:
+    found = suspicion()
+    assert "Confirm and block: 1 done." in review(analyst, "block", found, duration="2h")
+    found.refresh_from_db()
+    rule = AccessRule.objects.get()
+    assert (found.status, found.rule) == ("CONFIRMED", rule)
+    assert "there is nothing to do" in review(analyst, "block", found)
+    lifter = User.objects.get(username="ana")
+    lifter.user_permissions.add(Permission.objects.get(codename="change_accessrule"))
+    assert "False positive: 1 done." in review(analyst, "false_positive", found)
+    rule.refresh_from_db()
+    assert not rule.is_live(timezone.now())
+
+
 def test_a_suggestion_may_last_another_time(analyst: Client) -> None:
     review(analyst, "approve", suggested(), duration="7d")
     rule = AccessRule.objects.get()
@@ -251,7 +265,7 @@ def test_a_suggestion_may_last_another_time(analyst: Client) -> None:
     ("duration", "words"),
     [
         ("soon", "is no duration: write it like"),
-        ("until lifted", "A suggested block ends"),
+        ("until lifted", "A block of a suspicion ends"),
         ("9999w", "is longer than anybody can wait"),
         ("999999999d", "is longer than anybody can wait"),
     ],

@@ -186,6 +186,8 @@ def _steps(
     is_blocked = rule is not None and not rule.observed
     if suggested and may(request, VERBS["approve"]):
         steps.append(("Block", links.url("suspiciousip_approve", rows=_numbers(suggested))))
+    elif not is_blocked and may(request, VERBS["block"]):
+        steps.append(("Block", links.url("suspiciousip_block", rows=_numbers(rows))))
     elif not is_blocked and request.user.has_perm(BLOCK):
         told = {"target": rows[0].target, "reason": f"{rows[0].detector}: {rows[0].reason}"[:500]}
         steps.append(("Block", links.url("blockedip_add", **told)))

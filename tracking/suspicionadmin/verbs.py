@@ -11,7 +11,7 @@ from django import forms
 from django.http import HttpRequest
 from django.utils import timezone
 
-from tracking import reviews
+from tracking import conf, reviews
 from tracking.audit import Actor
 from tracking.engine.ruletext import read_duration
 from tracking.models import AccessRule, SuspiciousIP
@@ -35,7 +35,7 @@ class ReviewForm(forms.Form):
 
 
 class ApproveForm(ReviewForm):
-    """How long the target is blocked."""
+    """How long the target is blocked, where a time is suggested."""
 
     duration = forms.CharField(
         required=False, max_length=20, help_text="15m, 4h, 7d. Empty: as long as is suggested."
@@ -49,8 +49,18 @@ class ApproveForm(ReviewForm):
         except ValueError as error:
             raise forms.ValidationError(f"{error}.") from None
         if text and duration is None:
-            raise forms.ValidationError("A suggested block ends: write a time like 4h.")
+            raise forms.ValidationError("A block of a suspicion ends: write a time like 4h.")
         return duration
+
+
+class BlockForm(ApproveForm):
+    """The same where no time is suggested."""
+
+    duration = forms.CharField(
+        required=False,
+        max_length=20,
+        help_text="15m, 4h, 7d. Empty: as long as a first offence is blocked for.",
+    )
 
 
 Deed = Callable[[Actor, int, Mapping[str, Any]], SuspiciousIP]
@@ -72,6 +82,17 @@ def _approve(actor: Actor, number: int, told: Mapping[str, Any]) -> SuspiciousIP
     return reviews.approve(actor, number, told["duration"], told["note"] or None)
 
 
+def _block(actor: Actor, number: int, told: Mapping[str, Any]) -> SuspiciousIP:
+    block_for = told["duration"] or conf.current().block_durations[0]
+    return reviews.review(actor, number, Status.CONFIRMED, told["note"] or None, block_for)
+
+
+def _may_be_blocked(row: SuspiciousIP) -> bool:
+    is_judged = row.status in {Status.FALSE_POSITIVE, Status.IGNORED}
+    is_blocked = row.rule is not None and row.rule.is_live(timezone.now())
+    return not (row.is_suggested or is_judged or is_blocked)
+
+
 def _becomes(words: str, status: Status, *, lifts: bool = False) -> Verb:
     def review(actor: Actor, number: int, told: Mapping[str, Any]) -> SuspiciousIP:
         return reviews.review(actor, number, status, told["note"] or None)
@@ -83,6 +104,7 @@ VERBS: dict[str, Verb] = {
     "approve": Verb(
         "Approve suggestion", _approve, lambda row: row.is_suggested, ApproveForm, (REVIEW, BLOCK)
     ),
+    "block": Verb("Confirm and block", _block, _may_be_blocked, BlockForm, (REVIEW, BLOCK)),
     "confirm": _becomes("Confirm", Status.CONFIRMED),
     "false_positive": _becomes("False positive", Status.FALSE_POSITIVE, lifts=True),
     "ignore": _becomes("Ignore", Status.IGNORED, lifts=True),
