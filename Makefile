@@ -48,7 +48,7 @@ fuzz: ## Try 50,000 hostile inputs on every parser and on the schema (some minut
 	@$(bootstrap) requirements.txt requirements-dev.txt
 	FUZZ=true $(pytest) tests/fuzz
 
-mutants: ## Ask whether the tests notice small changes to the code, in a sample (some minutes)
+mutants: ## Ask whether the tests notice small changes to the code (about an hour)
 	@$(bootstrap) requirements.txt requirements-dev.txt requirements-mutation.txt
 	@$(python) deploy/mutants.py
 

@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Iterator
 
+import hypothesis
 import pytest
 from django.core.management.commands import flush
 from django.db import connection
@@ -14,6 +15,10 @@ from django.test import override_settings
 from pytest_django import DjangoDbBlocker, Settings
 
 from tracking import limiter, policy
+
+# A busy machine is no fault of what is tested; what must be quick is measured on purpose.
+hypothesis.settings.register_profile("patient", deadline=None)
+hypothesis.settings.load_profile("patient")
 
 END_OTHERS = """
     SELECT pg_terminate_backend(pid) FROM pg_stat_activity
