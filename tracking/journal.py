@@ -159,6 +159,7 @@ class Journal:
             nameless.rename(path)
         except OSError:
             os.close(fd)
+            nameless.unlink(missing_ok=True)  # or no later attempt could make it
             raise
         self._close()
         self._number += 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import multiprocessing
 import os
 import resource
@@ -41,6 +42,19 @@ def test_the_folder_and_its_files_are_private(journal_dir: Path) -> None:
 def test_a_state_folder_that_it_makes_is_private(tmp_path: Path) -> None:
     journal.folder(tmp_path / "state" / "journal")
     assert (tmp_path / "state").stat().st_mode & 0o777 == 0o700
+
+
+def test_a_segment_that_could_not_get_its_name_is_tried_again(
+    journal_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as moment:
+        moment.setattr(Path, "rename", full)
+        assert not journal.mine().append(numbered(1))
+    assert journal.mine().append(numbered(2))
+    assert lines_of(journal_dir) == [numbered(1), numbered(2)]
 
 
 def test_nothing_is_opened_before_the_first_record(journal_dir: Path) -> None:
