@@ -158,6 +158,12 @@ def _made_by(model: type[Model], column: str) -> Callable[[DataSubject], Iterato
     return parts
 
 
+def _rules_made(subject: DataSubject) -> Iterator[Rows]:
+    # Detection's own rules carry its name, which a user may have, too.
+    for rows in _made_by(AccessRule, "created_by")(subject):
+        yield rows.exclude(origin=AccessRule.Origin.AUTOMATIC)
+
+
 def _forget_name(column: str, _: DataSubject, rows: Rows) -> None:
     rows.update(**{column: ERASED})
 
@@ -225,8 +231,7 @@ HOLDINGS: tuple[Holding, ...] = (
     Holding("tracking.SuspiciousIP", REDACTED, _reviewed, partial(_forget_name, "reviewed_by")),
     Holding("tracking.AccessRule", REDACTED, _past_rules, _forget_target),
     Holding(
-        "tracking.AccessRule", REDACTED, _made_by(AccessRule, "created_by"),
-        partial(_forget_name, "created_by"),
+        "tracking.AccessRule", REDACTED, _rules_made, partial(_forget_name, "created_by"),
     ),
     Holding(
         "tracking.DetectorMode", REDACTED, _made_by(DetectorMode, "changed_by"),

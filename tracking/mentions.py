@@ -46,11 +46,20 @@ class InEntry(Mention):
 
     def changes(self, subject: DataSubject, row: AuditEntry) -> dict[str, Any]:
         changes = Mention.changes(self, subject, row)
-        is_theirs = bool(subject.name) and (
-            row.actor_pk == subject.pk if row.actor_pk else row.actor == subject.name
-        )
-        if is_theirs and row.actor != ERASED:
+        if _acted(subject, row) and row.actor != ERASED:
             changes |= {"actor": ERASED, "address": None}
         if row.address is not None and subject.redacted(row.address) == ERASED:
             changes["address"] = None
         return changes
+
+
+def _acted(subject: DataSubject, row: AuditEntry) -> bool:
+    """Tell whether a user made a change; what the service did itself has no account's number.
+
+    Of a user without an account there is only the name, whatever number the account had.
+    """
+    if not row.actor_pk:
+        return False
+    if subject.pk:
+        return row.actor_pk == subject.pk
+    return bool(subject.name) and row.actor == subject.name

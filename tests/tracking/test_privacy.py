@@ -15,8 +15,8 @@ from django.test import Client
 from django.utils import timezone
 from pytest_django import Settings
 
-from tests.users.front import RIGHT, ask, log_in
-from tracking import blocklist, drainer, guards, ipstorage, privacy, reviews, rollups
+from tests.users.front import RIGHT, SIGN_UP, ask, log_in
+from tracking import audit, blocklist, drainer, guards, ipstorage, privacy, reviews, rollups
 from tracking.audit import COMMAND_LINE, Actor
 from tracking.datasubject import DataSubject, user
 from tracking.engine.address import parse_address, parse_network
@@ -34,6 +34,7 @@ from tracking.models import (
     SuspiciousIP,
 )
 from tracking.proposals import Proposal
+from tracking.suspicions import DETECTION
 from users.models import Session, User
 
 pytestmark = pytest.mark.django_db
@@ -202,6 +203,41 @@ def test_a_user_goes_and_his_account_stays() -> None:
     assert '"eve"' not in "".join(Delivery.objects.values_list("body", flat=True))
     assert "User                    1 kept: delete the account in the admin" in said
     assert log_in("eve")["accessToken"]
+
+
+def test_nothing_of_others_is_his_who_is_called_as_the_service_calls_itself(
+    settings: Settings,
+) -> None:
+    settings.TRACKING_ALERT_EMAILS = []
+    for name in ("anonymous", "detection"):
+        assert not ask(SIGN_UP, username=name, password=RIGHT)["data"]["signup"]["errors"]
+    stolen = audit.record(Actor("anonymous", address=parse_address(HERS)), "session_reuse", "eve")
+    proposal = Proposal(
+        target=target_of_network(parse_network(OTHER)),
+        action=RuleAction.BLOCK,
+        expires_at=timezone.now() + timedelta(hours=1),
+        origin=AccessRule.Origin.AUTOMATIC,
+    )
+    blocklist.block(DETECTION, proposal)
+    for name in ("anonymous", "detection"):
+        export = "".join(privacy.document(privacy.export(ADMIN, user(name)), user(name)))
+        assert HERS not in export
+        assert OTHER not in export
+        erased("--user", name)
+
+    stolen.refresh_from_db()
+    assert (stolen.actor, stolen.address) == ("anonymous", HERS)
+    assert AccessRule.objects.get().created_by == "detection"
+    assert AuditEntry.objects.get(action="block").actor == "detection"
+
+
+def test_a_user_whose_account_is_gone_is_found_by_his_name() -> None:
+    ask(SIGN_UP, username="eve", password=RIGHT)
+    User.objects.get().delete()
+    erased("--user", "eve")
+
+    entry = AuditEntry.objects.exclude(action="erase_personal_data").get()
+    assert (entry.actor, entry.target, entry.address) == (ERASED, f"user {ERASED}", None)
 
 
 def test_an_export_holds_every_table_and_no_secret(tmp_path: Path) -> None:
