@@ -101,15 +101,21 @@ class DataSubject:
         return Q(user_pk=self.pk) | Q(username=self.name, user_pk="")
 
     def redacted(self, text: str) -> str:
-        """Return a text without the addresses; one that names the user and nobody else, without
-        the name."""
+        """Return a text without the addresses; one that names the user and nobody else, as "user
+        eve" or by a key of limits, without the name. A bare word need not be his name."""
         if self.network is not None:
             return without_addresses(text, self.networks)
         return self._names.get(text, text)
 
+    def redacted_name(self, text: str) -> str:
+        """Do the same to a text that is the name of a user, if it is anything about somebody."""
+        if self.network is not None:
+            return self.redacted(text)
+        return ERASED if text == self.name else text
+
     @cached_property
     def _names(self) -> dict[str, str]:
-        names = {f"{word}{self.name}": f"{word}{ERASED}" for word in ("", "user ", "by ")}
+        names = {f"{word}{self.name}": f"{word}{ERASED}" for word in ("user ", "by ")}
         keys = [key_of_account(self.name), *([key_of_user(self.pk)] if self.pk else [])]
         names |= {key: key.partition(":")[0] + f":{ERASED}" for key in keys}
         for limit in conf.current().limits:

@@ -182,7 +182,7 @@ def _all_of(model: type[Model]) -> Callable[[DataSubject], Iterator[Rows]]:
 _ENTRY = InEntry(texts=("target", "reason"), values=("before", "after"))
 _RUN = Mention(texts=("trigger",))
 _ALERT = Mention(documents=("body",))
-_LINE = Mention(texts=("object_repr",))
+_LINE = Mention(names=("object_repr",))
 
 
 def _entries(subject: DataSubject) -> Iterator[Rows]:

@@ -11,23 +11,31 @@ from tracking.datasubject import DataSubject
 from tracking.engine.redaction import ERASED, without
 from tracking.models import AuditEntry
 
+# Keys of JSON below which a name stands by itself. Anywhere else the same word is none, whatever
+# users call themselves: "BLOCK", "203.0.113.7".
+NAMED = ("actor", "created_by", "name", "username")
+
 
 @dataclass(frozen=True, slots=True)
 class Mention:
-    """Columns in which somebody may be named: texts, JSON, and JSON written as text."""
+    """Columns in which somebody may be named: names, texts, JSON, and JSON written as text."""
 
+    names: Sequence[str] = ()
     texts: Sequence[str] = ()
     values: Sequence[str] = ()
     documents: Sequence[str] = ()
 
     def changes(self, subject: DataSubject, row: Any) -> dict[str, Any]:
         """Return the columns that name somebody, as they read without him."""
+        keyed = dict.fromkeys(NAMED, subject.redacted_name)
         found: dict[str, Any] = {name: subject.redacted(getattr(row, name)) for name in self.texts}
+        for name in self.names:
+            found[name] = subject.redacted_name(getattr(row, name))
         for name in self.values:
-            found[name] = without(getattr(row, name), subject.redacted)
+            found[name] = without(getattr(row, name), subject.redacted, keyed)
         for name in self.documents:
             document = json.loads(getattr(row, name))
-            redacted = without(document, subject.redacted)
+            redacted = without(document, subject.redacted, keyed)
             found[name] = getattr(row, name) if redacted == document else json.dumps(redacted)
         return {name: value for name, value in found.items() if value != getattr(row, name)}
 

@@ -231,6 +231,24 @@ def test_nothing_of_others_is_his_who_is_called_as_the_service_calls_itself(
     assert AuditEntry.objects.get(action="block").actor == "detection"
 
 
+@pytest.mark.parametrize("name", ["BLOCK", "MANUAL", HERS])
+def test_no_word_of_a_rule_is_taken_for_a_name(name: str) -> None:
+    proposal = Proposal(target=target_of_network(parse_network(HERS)), action=RuleAction.BLOCK)
+    blocklist.block(Actor("ada", "4711"), proposal)
+    Delivery.objects.update(status=Delivery.Status.SENT)
+    ask(SIGN_UP, username=name, password=RIGHT)
+    entries = AuditEntry.objects.filter(action="block")
+    kept = [*entries.values(), *Delivery.objects.values()]
+    assert len(kept) == 2
+    told = "".join(privacy.document(privacy.export(ADMIN, user(name)), user(name)))
+    tables = json.loads(told)["tables"]
+    assert tables["Delivery"] == []
+    assert "block" not in [entry["action"] for entry in tables["AuditEntry"]]
+    erased("--user", name)
+
+    assert [*entries.values(), *Delivery.objects.values()] == kept
+
+
 def test_a_user_whose_account_is_gone_is_found_by_his_name() -> None:
     ask(SIGN_UP, username="eve", password=RIGHT)
     User.objects.get().delete()

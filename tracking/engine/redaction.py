@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from tracking.engine.address import AddressError, IPNetwork, parse_network
@@ -39,14 +39,16 @@ def without_addresses(text: str, networks: Sequence[IPNetwork]) -> str:
     return _MAYBE_NETWORK.sub(kept, text)
 
 
-def without(value: Any, redacted: Callable[[str], str]) -> Any:
-    """Return a JSON value with each text in it, and no key, redacted."""
+def without(
+    value: Any, redacted: Callable[[str], str], keyed: Mapping[str, Callable[[str], str]]
+) -> Any:
+    """Return a JSON value with each text in it, and no key, redacted; below some keys otherwise."""
     if isinstance(value, str):
         return redacted(value)
     if isinstance(value, list):
-        return [without(each, redacted) for each in value]
+        return [without(each, redacted, keyed) for each in value]
     if isinstance(value, dict):
-        return {key: without(each, redacted) for key, each in value.items()}
+        return {k: without(each, keyed.get(k, redacted), keyed) for k, each in value.items()}
     return value
 
 
