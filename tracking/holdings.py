@@ -181,7 +181,7 @@ def _all_of(model: type[Model]) -> Callable[[DataSubject], Iterator[Rows]]:
 
 _ENTRY = InEntry(texts=("target", "reason"), values=("before", "after"))
 _RUN = Mention(texts=("trigger",))
-_ALERT = Mention(documents=("body",))
+_ALERT = Mention(texts=("last_answer",), documents=("body",))
 _LINE = Mention(names=("object_repr",))
 
 

@@ -98,7 +98,7 @@ def write_about_an_address() -> AccessRule:
     DetectionRun.objects.create(
         now=NOW, started_at=NOW, after_row=0, upto_row=1, trigger=f"many requests of {HERS}"
     )
-    Delivery.objects.update(status=Delivery.Status.SENT)
+    Delivery.objects.update(status=Delivery.Status.SENT, last_answer=f"200 OK {HERS} is blocked")
     user = User.objects.create_user("eve", password=RIGHT)
     Session.objects.create(user=user, expires_at=NOW, address=HERS, user_agent="hers")
     rollups.renew()
