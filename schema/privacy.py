@@ -25,6 +25,8 @@ PERMISSION = "tracking.manage_personal_data"
 MOST_ROWS = 10_000
 SECONDS = 5.0  # that one mutation may go on erasing
 COMMAND = "use `manage.py export_data`"
+# A person's provider gives out no more; wider ones are somebody's slip, which cannot be undone.
+WIDEST_ERASED = {4: 16, 6: 48}
 
 
 @strawberry.enum(description="What becomes of rows that hold personal data.")
@@ -124,10 +126,11 @@ class PrivacyMutations:
         return ExportPersonalDataPayload(data=json.loads("".join(found)), errors=[])
 
     @strawberry.mutation(
-        description="Delete what is on record about an address, a network or a user, and take them"
-        " out of what is kept for another reason; accounts and rules in force stay. It is noted in"
-        " the audit log who did so, when and why, not about whom. This cannot be undone. Needs the"
-        f" permission {PERMISSION}, which no role has but superusers."
+        description="Delete what is on record about an address, a network (up to"
+        f" /{WIDEST_ERASED[4]}, /{WIDEST_ERASED[6]} of IPv6) or a user, and take them out of what"
+        " is kept for another reason; accounts and rules in force stay. It is noted in the audit"
+        " log who did so, when and why, not about whom. This cannot be undone. Needs the permission"
+        f" {PERMISSION}, which no role has but superusers."
     )
     def erase_personal_data(
         self,
@@ -138,7 +141,7 @@ class PrivacyMutations:
     ) -> ErasePersonalDataPayload | None:
         require(info, PERMISSION)
         try:
-            subject = _subject(input)
+            subject = _narrow(_subject(input))
         except SubjectError as error:
             return ErasePersonalDataPayload(errors=[_wrong(error)])
         report = privacy.erase(actor(info), subject, input.reason, SECONDS)
@@ -163,6 +166,17 @@ def _subject(asked: PersonInput) -> DataSubject:
     if (network is None) == (name is None):
         raise SubjectError("Write either a network or a username.")
     return user(name) if name is not None else DataSubject(network=parse_network(network or ""))
+
+
+def _narrow(subject: DataSubject) -> DataSubject:
+    """Return it again. Raises SubjectError for a network that is no person's."""
+    network = subject.network
+    if network is not None and network.prefixlen < WIDEST_ERASED[network.version]:
+        widest = WIDEST_ERASED[network.version]
+        raise SubjectError(
+            f"{network} is wider than /{widest}: use `manage.py erase_data`, which asks first."
+        )
+    return subject
 
 
 def _wrong(error: SubjectError) -> InputError:

@@ -409,6 +409,17 @@ def test_both_are_done_over_graphql(monkeypatch: pytest.MonkeyPatch) -> None:
     assert told["data"] is None
 
 
+@pytest.mark.parametrize("network", ["0.0.0.0/0", "81.2.0.0/15", "::/0", "2001:db8::/47"])
+def test_a_network_that_is_no_persons_is_not_erased_by_a_slip(network: str) -> None:
+    User.objects.create_superuser("ada", password=RIGHT)
+    put()
+    asked = ask(ERASE, log_in("ada")["accessToken"], network=network)
+    told = asked["data"]["erasePersonalData"]
+    assert told["tables"] is None
+    assert "use `manage.py erase_data`" in told["errors"][0]["message"]
+    assert RequestLog.objects.exists()
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
