@@ -52,7 +52,7 @@ mutants: ## Ask whether the tests notice small changes to the code (about an hou
 	@$(bootstrap) requirements.txt requirements-dev.txt requirements-mutation.txt
 	@$(python) deploy/mutants.py
 
-bench: ## Measure everything and write docs/results.md (20 minutes; QUICK=1: small, into var/bench)
+bench: ## Measure everything and write docs/results.md (half an hour; QUICK=1: small, into var/bench)
 	@$(bootstrap) requirements.txt requirements-dev.txt requirements-bench.txt
 	@cmp --quiet requirements-peers.txt var/peers/installed || { \
 		echo "Installing requirements-peers.txt aside"; \

@@ -60,7 +60,7 @@ RUNS = (
     Run("draining", "--log-mb 30", "--records 2000 --log-mb 1", "SQLite"),
     Run("draining", "--log-mb 30", "--records 2000 --log-mb 1", "PostgreSQL"),
     Run("detection", "", "--rows 20000 --rounds 2", "SQLite"),
-    Run("detection", "", "--rows 20000 --rounds 2", "PostgreSQL"),
+    Run("detection", "--rows 2000000", "--rows 20000 --rounds 2", "PostgreSQL"),
     Run("graphql_base", "", "--rounds 3 --requests 50"),
     Run("graphql_pages", "--rounds 5", "--rows 20000 --rounds 2"),
     Run("dossier", "--rows 2000000 --rounds 9", "--rows 20000 --rounds 2"),
