@@ -68,7 +68,7 @@ RUNS = (
     Run("statistics_cache", "--rounds 9", "--rows 5000 --rounds 2"),
     Run("signatures", "", ""),
     Run("metrics", "", "1000 10000"),
-    Run("scaling", "--rounds 3 --seconds 3", "--rounds 1 --seconds 1 --workers 1,2 --rules 1000"),
+    Run("scaling", "--rounds 2 --seconds 3", "--rounds 1 --seconds 1 --workers 1,2 --rules 1000"),
 )
 
 
