@@ -1,6 +1,8 @@
 """How Django finds the record."""
 
-from django.apps import AppConfig
+from importlib import import_module
+
+from django.apps import AppConfig, apps
 
 
 class TrackingConfig(AppConfig):
@@ -10,3 +12,5 @@ class TrackingConfig(AppConfig):
 
     def ready(self) -> None:
         from tracking import alerts, checks, receivers  # noqa: F401, PLC0415 - Django is ready only now
+        if apps.is_installed("huey.contrib.djhuey"):
+            import_module("tracking.tasks")  # whoever moves rows must be able to wake the worker
