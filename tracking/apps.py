@@ -12,5 +12,6 @@ class TrackingConfig(AppConfig):
 
     def ready(self) -> None:
         from tracking import alerts, checks, receivers  # noqa: F401, PLC0415 - Django is ready only now
+
         if apps.is_installed("huey.contrib.djhuey"):
             import_module("tracking.tasks")  # whoever moves rows must be able to wake the worker
